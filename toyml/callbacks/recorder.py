@@ -1,0 +1,178 @@
+"""Record the weights while they change."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback
+from numpy.typing import NDArray
+from torch import Tensor
+
+from toyml.logger import run_folder, run_logger
+from toyml.trajectory import TrajectoryWriter
+
+
+class Recorder(Callback):
+    """Append every parameter to the run's trajectory, at every n-th step or on a log schedule.
+
+    Step 0 (before any update) and the last step are always recorded. Each snapshot reaches the
+    file as soon as it is taken on the CPU, so a killed process loses none of them; the compiled
+    route and a GPU hand over one block of steps at a time.
+
+    Args:
+        every: Record each step that is a multiple of this.
+        per_decade: Record about this many steps per factor of ten instead.
+        gradients: Also record the gradient that led to each snapshot (NaN at step 0).
+        optimizer_state: Also record the optimizer's tensors, such as ``momentum_buffer``.
+
+    Raises:
+        ValueError: A schedule that is not positive.
+    """
+
+    def __init__(
+        self,
+        every: int = 1,
+        per_decade: int | None = None,
+        gradients: bool = False,
+        optimizer_state: bool = False,
+    ) -> None:
+        if every < 1:
+            raise ValueError(f"every is {every}; it has to be at least 1")
+        if per_decade is not None and per_decade < 1:
+            raise ValueError(f"per_decade is {per_decade}; it has to be at least 1, or null")
+        self.every, self.per_decade = every, per_decade
+        self.gradients, self.optimizer_state = gradients, optimizer_state
+        self._writer: TrajectoryWriter | None = None
+        self._rows: list[tuple[int, dict[str, Tensor]]] = []
+
+    @property
+    def needs_gradients(self) -> bool:
+        """Whether the engine has to leave gradients and optimizer state to look at."""
+        return self.gradients or self.optimizer_state
+
+    def wanted(self, first: int, last: int) -> NDArray[np.int64]:
+        """Steps of the schedule in ``first..last``, inclusive."""
+        if self.per_decade is None:
+            return np.arange(first + -first % self.every, last + 1, self.every, dtype=np.int64)
+        low = math.floor(math.log10(max(first, 1)) * self.per_decade)
+        high = math.ceil(math.log10(max(last, 1)) * self.per_decade)
+        steps = np.unique(np.round(10.0 ** (np.arange(low, high + 1) / self.per_decade)))
+        steps = np.concatenate([[0], steps]).astype(np.int64)
+        return steps[(steps >= first) & (steps <= last)]
+
+    # -- hooks -------------------------------------------------------------------------------
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Open the trajectory and record the state before the first step."""
+        folder = run_folder(trainer)
+        if trainer.fast_dev_run or not trainer.is_global_zero:  # type: ignore[attr-defined]
+            return
+        named = dict(network(pl_module).named_parameters())
+        self._flat = [p.detach().view(-1) for p in named.values()]
+        optimizer = trainer.optimizers[0] if trainer.optimizers else None
+        extras = ["gradients"] if self.gradients else []
+        if self.optimizer_state and optimizer is not None:
+            extras += state_names(optimizer)
+        self._extras = extras
+        dtype = np.dtype("<f8" if self._flat[0].dtype == torch.float64 else "<f4")
+        shapes = {name: tuple(p.shape) for name, p in named.items()}
+        self._writer = TrajectoryWriter(folder / "trajectory", shapes, dtype, extras)
+        self._writer.cut_after(trainer.global_step)
+        logger = run_logger(trainer)
+        if logger is not None and trainer.global_step:
+            logger.cut_after(trainer.global_step)
+        if trainer.global_step > self._writer.last_step:
+            self.observe(trainer.global_step, pl_module)
+            self._flush()
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Record an ordinary step; inside a block the engine has already called ``observe``."""
+        if pl_module.automatic_optimization and len(
+            self.wanted(trainer.global_step, trainer.global_step)
+        ):
+            self.observe(trainer.global_step, pl_module)
+        self._flush()
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Record the last step whatever the schedule."""
+        if self._writer is not None:
+            self._flush()
+            self.observe(trainer.global_step, pl_module)
+            self._close()
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Keep what was seen before the exception."""
+        self._close()
+
+    def _close(self) -> None:
+        if self._writer is not None:
+            self._flush()
+            self._writer.close()
+            self._writer = None
+
+    # -- observing ---------------------------------------------------------------------------
+
+    def observe(self, step: int, task: pl.LightningModule) -> None:
+        """Record the live parameters after ``step`` updates."""
+        if self._writer is None:
+            return
+        if not self._extras and self._flat[0].device.type == "cpu":
+            self._writer.append(step, parameters=self._flat)
+            return
+        fields = {"parameters": torch.cat(self._flat)}
+        parameters = list(network(task).parameters())
+        for name in self._extras:
+            fields[name] = torch.cat([self._extra(name, task, step, p) for p in parameters])
+        self._rows.append((step, fields))
+        if self._flat[0].device.type == "cpu":
+            self._flush()
+
+    def _extra(self, name: str, task: pl.LightningModule, step: int, p: Tensor) -> Tensor:
+        if name == "gradients":
+            value = p.grad if step and p.grad is not None else torch.full_like(p, math.nan)
+        else:
+            value = task.trainer.optimizers[0].state[p].get(name, torch.zeros_like(p))
+        return value.detach().reshape(-1).to(p)
+
+    def observe_rows(self, steps: NDArray[np.int64], rows: NDArray[np.floating]) -> None:
+        """Record several snapshots [t, p]."""
+        if self._writer is not None:
+            self._writer.append_rows(steps, rows)
+
+    def _flush(self) -> None:
+        if self._writer is None:
+            return
+        for step, fields in self._rows:
+            self._writer.append(step, **{name: [value.cpu()] for name, value in fields.items()})
+        self._rows.clear()
+
+
+def network(task: pl.LightningModule) -> torch.nn.Module:
+    """The module whose parameters are recorded: the task's ``net``, or a user's own task whole."""
+    net = getattr(task, "net", None)
+    return net if isinstance(net, torch.nn.Module) else task
+
+
+def state_names(optimizer: torch.optim.Optimizer) -> list[str]:
+    """Names of the tensors per parameter that an optimizer keeps (shape of the parameter)."""
+    kinds = {
+        torch.optim.Adam: ["exp_avg", "exp_avg_sq"],
+        torch.optim.AdamW: ["exp_avg", "exp_avg_sq"],
+        torch.optim.SGD: ["momentum_buffer"],
+        torch.optim.RMSprop: ["square_avg", "momentum_buffer"],
+        torch.optim.Adagrad: ["sum"],
+    }
+    return next((names for kind, names in kinds.items() if isinstance(optimizer, kind)), [])

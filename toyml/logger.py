@@ -1,0 +1,263 @@
+"""The run folder, claimed and written to as a Lightning logger."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.fabric.utilities.logger import _convert_params
+from lightning.pytorch.loggers.logger import DummyLogger, Logger, rank_zero_experiment
+from lightning.pytorch.utilities import rank_zero_only
+
+from toyml.errors import UserError
+
+
+class RunLogger(Logger):
+    """Write metrics to ``<root>/<experiment>/version_<i>/metrics.csv``, one row per step.
+
+    The folder is claimed when something is first written, so a fit that fails its checks leaves
+    none behind; claiming is atomic, so two fits started together get two folders. Rows are
+    appended as they come; a metric that appears later adds a column. An existing file is
+    continued, never deleted (Lightning's CSVLogger deletes it).
+
+    Args:
+        root: Folder of all runs, below the working folder.
+        experiment: Name of the experiment; on the command line the stem of the config.
+        version: Number of the run; ``None`` takes the next free one.
+
+    Raises:
+        UserError: The folder cannot be written.
+    """
+
+    def __init__(
+        self, root: str = "runs", experiment: str | None = None, version: int | None = None
+    ) -> None:
+        super().__init__()
+        self.root, self.experiment_name = Path(root), experiment
+        self._version = version
+        self._metrics: Metrics | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the experiment."""
+        return self.experiment_name or "run"
+
+    @property
+    def version(self) -> str:
+        """Name of the run folder; asking claims it."""
+        return self.folder.name
+
+    @property
+    def save_dir(self) -> str:
+        """Folder of all runs."""
+        return str(self.root)
+
+    @property
+    def claimed(self) -> bool:
+        """Whether there is a folder yet."""
+        return self._metrics is not None
+
+    @property
+    def folder(self) -> Path:
+        """The run folder, claimed on first use (by the first process alone)."""
+        if rank_zero_only.rank != 0:
+            return self.root / self.name
+        if self._metrics is None:
+            self._metrics = Metrics(self._claim() / "metrics.csv")
+        return self._metrics.path.parent
+
+    def _claim(self) -> Path:
+        parent = self.root / self.name
+        try:
+            if self._version is not None:
+                folder = parent / f"version_{self._version}"
+                folder.mkdir(parents=True, exist_ok=True)
+                return folder
+            parent.mkdir(parents=True, exist_ok=True)
+            while True:
+                folder = parent / f"version_{next_version(parent)}"
+                try:
+                    folder.mkdir()
+                except FileExistsError:
+                    continue  # another fit took it between the look and the claim
+                return folder
+        except OSError as error:
+            raise UserError(
+                f"cannot make a run folder in {parent} ({error.strerror}); choose another place "
+                "with --trainer.logger.root"
+            ) from error
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """Nothing to hand out: asking must not claim the folder before the checks are done."""
+        return DummyLogger().experiment
+
+    @rank_zero_only
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """The config is in config.yaml; there is nothing to add."""
+        _convert_params(params)
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Append one row."""
+        _ = self.folder
+        assert self._metrics is not None
+        self._metrics.append(-1 if step is None else step, metrics)
+
+    @rank_zero_only
+    def cut_after(self, step: int) -> None:
+        """Set aside rows after ``step`` before they are measured again on a resume."""
+        _ = self.folder
+        assert self._metrics is not None
+        self._metrics.cut_after(step)
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Close the file."""
+        if self._metrics is not None:
+            self._metrics.close()
+
+    @rank_zero_only
+    def discard_if_empty(self) -> None:
+        """Remove a folder in which nothing was recorded, after a fit that failed at its start."""
+        if self._metrics is None:
+            return
+        self._metrics.close()
+        folder = self._metrics.path.parent
+        if (folder / "trajectory").exists() or self._metrics.path.exists():
+            return
+        (folder / "config.yaml").unlink(missing_ok=True)
+        (folder / "summary.json").unlink(missing_ok=True)
+        if not any(folder.iterdir()):
+            folder.rmdir()
+            for parent in (folder.parent, folder.parent.parent):
+                if not any(parent.iterdir()):
+                    parent.rmdir()
+
+
+class Metrics:
+    """``metrics.csv``: appended to, with a first column ``step``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._columns: list[str] = []
+        self._file: io.TextIOWrapper | None = None
+        self._last: tuple[int, set[str]] = (-1, set())
+
+    def append(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Append a row; a metric that was not there before adds a column."""
+        row = {k: float(v) for k, v in metrics.items() if k not in ("step", "epoch")}
+        if not row:
+            return
+        if self._file is None or self._file.closed:
+            self._open()
+        new = [name for name in row if name not in self._columns]
+        if new:
+            self._add_columns(new)
+        values = [repr(row[name]) if name in row else "" for name in self._columns]
+        assert self._file is not None
+        self._file.write(",".join([str(step), *values]) + "\n")
+        self._file.flush()
+
+    def _open(self) -> None:
+        if self.path.exists() and self.path.stat().st_size:
+            text = self.path.read_text()
+            whole = text[: text.rfind("\n") + 1]  # a killed fit can leave half a line
+            if whole != text:
+                replace(self.path, whole)
+            self._columns = whole.split("\n", 1)[0].split(",")[1:]
+        self._file = self.path.open("a", newline="")
+
+    def _add_columns(self, new: list[str]) -> None:
+        assert self._file is not None
+        self._file.close()
+        header, *rows = self.path.read_text().splitlines() or ["step"]
+        self._columns += new
+        lines = [header + "".join(f",{name}" for name in new)]
+        lines += [row + "," * len(new) for row in rows]
+        replace(self.path, "\n".join(lines) + "\n")
+        self._file = self.path.open("a", newline="")
+
+    def cut_after(self, step: int) -> None:
+        """Move rows after ``step`` to ``metrics.after_<step>.<i>.csv``."""
+        self.close()
+        if not self.path.exists():
+            return
+        header, *rows = self.path.read_text().splitlines()
+        late = [row for row in rows if int(row.split(",")[0]) >= step]
+        if not late:
+            return
+        i = 0
+        while (aside := self.path.with_name(f"metrics.after_{step}.{i}.csv")).exists():
+            i += 1
+        replace(aside, "\n".join([header, *late]) + "\n")
+        kept = [row for row in rows if int(row.split(",")[0]) < step]
+        replace(self.path, "\n".join([header, *kept]) + "\n")
+        self._columns = []
+
+    def close(self) -> None:
+        """Close the file; the next row opens it again."""
+        if self._file is not None and not self._file.closed:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+
+
+def read_metrics(path: Path) -> dict[str, dict[str, list[float]]]:
+    """Columns of a ``metrics.csv``: for each metric its ``step`` and ``value`` lists.
+
+    Raises:
+        UserError: The file is not a table of numbers.
+    """
+    if not path.exists():
+        return {}
+    try:
+        text = path.read_text(encoding="utf-8")
+        rows = list(csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1])))
+        columns: dict[str, dict[str, list[float]]] = {}
+        for row in rows:
+            for name, value in row.items():
+                if name not in ("step", None) and value:
+                    column = columns.setdefault(name, {"step": [], "value": []})
+                    column["step"].append(int(row["step"]))
+                    column["value"].append(float(value))
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        raise UserError(f"{path} is not a table of metrics: {error}") from error
+    return columns
+
+
+def replace(path: Path, text: str) -> None:
+    """Write a file beside and rename it, so that no reader and no crash sees half of it."""
+    beside = path.with_name(path.name + ".part")
+    with beside.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+def next_version(parent: Path) -> int:
+    """One more than the highest ``version_<i>`` in a folder."""
+    found = [re.fullmatch(r"version_(\d+)", p.name) for p in parent.iterdir()]
+    return 1 + max((int(m[1]) for m in found if m), default=-1)
+
+
+def run_logger(trainer: pl.Trainer) -> RunLogger | None:
+    """The trainer's RunLogger, if it has one."""
+    return next((log for log in trainer.loggers if isinstance(log, RunLogger)), None)
+
+
+def run_folder(trainer: pl.Trainer) -> Path:
+    """Where this fit's files go: the RunLogger's folder, else the trainer's ``log_dir``.
+
+    To be called by every process of a distributed fit; only the first writes.
+    """
+    logger = run_logger(trainer)
+    return logger.folder if logger else Path(trainer.log_dir or trainer.default_root_dir)

@@ -1,0 +1,271 @@
+"""Supervised learning: a net, a loss, an optimizer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torchmetrics import Metric
+
+from toyml import engine
+from toyml.errors import UserError
+
+
+class Supervised(pl.LightningModule):
+    r"""Minimise the mean loss of a net over a data set.
+
+    One step is :math:`\theta_{s+1} = \theta_s - \mathrm{update}(\nabla L(\theta_s))` with
+    :math:`L` the loss module's own reduction (the mean, by default). The logged ``loss`` of step s
+    is :math:`L(\theta_s)`, before the update: step 0 is the initial loss.
+
+    Args:
+        net: Any module that maps x [n, d] to an output [n, k].
+        loss: Any loss module called as ``loss(output, y)``. After ``BCEWithLogitsLoss`` the
+            prediction is the sigmoid of the output, after ``CrossEntropyLoss`` its softmax,
+            otherwise the output itself.
+        optimizer: Called with the parameters; in a config any ``torch.optim`` class.
+        lr_scheduler: Called with the optimizer; stepped once per optimizer step.
+        decay_bias: Whether ``weight_decay`` also applies to biases. PyTorch's optimizers decay
+            every parameter (``true``); textbooks usually spare the bias (``false``).
+        metrics: torchmetrics by name, computed on (prediction, y) wherever the loss is logged.
+        compiled: Run steps in a C kernel generated for this net, loss and optimizer. ``null``
+            compiles fits of 100,000 steps and more; what cannot be compiled runs eagerly.
+
+    Raises:
+        ValueError: The optimizer refuses its settings, a metric shadows ``loss``, or
+            ``decay_bias=false`` meets an optimizer without weight decay.
+
+    Example:
+        >>> from functools import partial
+        >>> task = Supervised(nn.Linear(2, 1), nn.MSELoss(), partial(torch.optim.SGD, lr=0.1))
+        >>> task(torch.zeros(3, 2)).shape
+        torch.Size([3, 1])
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        loss: nn.Module,
+        optimizer: OptimizerCallable,
+        lr_scheduler: LRSchedulerCallable | None = None,
+        decay_bias: bool = True,
+        metrics: dict[str, Metric] | None = None,
+        compiled: bool | None = None,
+    ) -> None:
+        super().__init__()
+        self.net, self.loss = net, loss
+        self.optimizer, self.lr_scheduler = optimizer, lr_scheduler
+        self.decay_bias, self.compiled = decay_bias, compiled
+        for name in metrics or {}:
+            if name in ("loss", "step", "epoch") or name.startswith("val_"):
+                raise UserError(f"metric name {name!r} is taken; choose another in model.metrics")
+        self.metrics = nn.ModuleDict(metrics or {})
+        # Built once here so that a wrong setting is an error before anything is written.
+        trial = self._build_optimizer()
+        self.needs_closure = isinstance(trial, torch.optim.LBFGS)
+        self._training: tuple[pl.Trainer, engine.Training | None, str] | None = None
+
+    # -- the route ---------------------------------------------------------------------------
+
+    @property
+    def automatic_optimization(self) -> bool:
+        """Lightning's ordinary loop, where blocks would not be right (see ``engine.obstacle``)."""
+        return self._trainer is None or self.training_blocks() is None
+
+    def training_blocks(self) -> engine.Training | None:
+        """The engine of the current fit; ``None`` when it takes the ordinary route."""
+        if self._training is None or self._training[0] is not self.trainer:
+            reason = engine.obstacle(self)
+            training = None if reason else engine.Training(self)
+            self._training = (self.trainer, training, reason or "")
+        return self._training[1]
+
+    @property
+    def route(self) -> str:
+        """How the steps of the current fit are run, in words."""
+        training = self.training_blocks()
+        if training is None:
+            assert self._training is not None
+            return f"Lightning's ordinary loop: {self._training[2]}"
+        return training.compiled_note or "eager blocks"
+
+    # -- set-up ------------------------------------------------------------------------------
+
+    def _build_optimizer(self) -> torch.optim.Optimizer:
+        if self.decay_bias:
+            parameters: Any = self.net.parameters()
+        else:
+            named = list(self.net.named_parameters())
+            spared = [p for name, p in named if name.split(".")[-1].startswith("bias")]
+            decayed = [p for name, p in named if not name.split(".")[-1].startswith("bias")]
+            parameters = [{"params": decayed}, {"params": spared, "weight_decay": 0.0}]
+            parameters = [group for group in parameters if group["params"]]
+        optimizer = self.optimizer(parameters)
+        for group in optimizer.param_groups:
+            lr = group.get("lr")
+            if isinstance(lr, float | int) and not lr > 0:
+                raise UserError(f"optimizer lr is {lr}; it has to be positive (for example 0.1)")
+        if not self.decay_bias and "weight_decay" not in optimizer.defaults:
+            raise UserError(
+                f"decay_bias is false but {type(optimizer).__name__} has no weight_decay; "
+                "leave decay_bias at true"
+            )
+        return optimizer
+
+    def configure_optimizers(self) -> Any:
+        """The optimizer, and its scheduler stepped once per optimizer step."""
+        optimizer = self._build_optimizer()
+        self._asked = [
+            {k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups
+        ]
+        if self.lr_scheduler is None:
+            return optimizer
+        scheduler = self.lr_scheduler(optimizer)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step", "monitor": "loss"},
+        }
+
+    def setup(self, stage: str) -> None:
+        """Refuse an output that the loss would silently broadcast against the targets."""
+        batch = getattr(self.trainer.datamodule, "example", None)  # type: ignore[attr-defined]
+        if batch is None:
+            return
+        x, y = batch
+        parameter = next(self.net.parameters(), x)
+        was_training = self.net.training
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            self.net.eval()
+            try:
+                output = self.net(x.to(parameter))
+            except RuntimeError as error:
+                raise UserError(
+                    f"the net does not take inputs of shape {list(x.shape)} "
+                    f"({error}); give its first layer {x.shape[1]} inputs"
+                ) from error
+            finally:
+                self.net.train(was_training)
+        self._check_shapes(output, y)
+
+    def _check_shapes(self, output: Tensor, y: Tensor) -> None:
+        if y.is_floating_point() and output.shape != y.shape:
+            raise UserError(
+                f"the net's output has shape {list(output.shape)} but the targets have "
+                f"{list(y.shape)}; {type(self.loss).__name__} would broadcast them to a wrong loss: "
+                f"make the last layer {y.shape[-1]} wide or reshape the targets"
+            )
+
+    def on_train_start(self) -> None:
+        """On resume, settings of the command line beat those in the checkpoint."""
+        optimizers = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimizers, torch.optim.Optimizer)
+        for group, asked in zip(optimizers.param_groups, self._asked, strict=True):
+            changed = {
+                k: v
+                for k, v in asked.items()
+                if k != "initial_lr" and k in group and group[k] != v
+            }
+            if not changed:
+                continue
+            if self.lr_scheduler is not None:
+                changed.pop("lr", None)
+                if group.get("initial_lr") != asked.get("initial_lr"):
+                    raise UserError(
+                        f"optimizer.lr changed from {group.get('initial_lr')} to "
+                        f"{asked.get('initial_lr')} on resume, but the lr_scheduler continues "
+                        "from the checkpoint; keep the old lr or start a new fit"
+                    )
+            group.update(changed)
+
+    # -- steps -------------------------------------------------------------------------------
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The net's output [n, k]."""
+        return self.net(x)  # type: ignore[no-any-return]
+
+    def prediction(self, output: Tensor) -> Tensor:
+        """What the output says: probabilities where the loss works on logits."""
+        if isinstance(self.loss, nn.BCEWithLogitsLoss):
+            return torch.sigmoid(output)
+        if isinstance(self.loss, nn.CrossEntropyLoss):
+            return torch.softmax(output, dim=-1)
+        return output
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        """A block of steps, or the loss of one ordinary batch."""
+        if isinstance(batch, engine.Block):
+            training = self.training_blocks()
+            assert training is not None
+            outputs = training.run(batch)
+            self.log("loss", outputs["losses"][-1], prog_bar=True, logger=False, batch_size=1)
+            return outputs
+        x, y = batch
+        output = self(x)
+        self._check_shapes(output, y)
+        loss = self.loss(output, y)
+        step, every = self.trainer.global_step, self.trainer.log_every_n_steps
+        value = loss.item()
+        if value != value or value in (float("inf"), float("-inf")):
+            engine.Training(self).raise_diverged(step, value)
+        if every and step % every == 0 and self.trainer.is_global_zero:
+            self.log_row(step, value, output.detach(), y)
+        self.log("loss", loss.detach(), prog_bar=True, logger=False, batch_size=len(x))
+        return loss
+
+    training_step.takes_blocks = True  # type: ignore[attr-defined]
+
+    def schedule(self, loss: Tensor) -> None:
+        """Step the learning-rate scheduler, if there is one, after an update inside a block."""
+        if self.lr_scheduler is None:
+            return
+        scheduler = self.lr_schedulers()
+        if isinstance(scheduler, ReduceLROnPlateau):
+            scheduler.step(loss.detach())
+        elif scheduler is not None:
+            scheduler.step()  # type: ignore[union-attr]
+
+    def log_row(self, step: int, loss: float, output: Tensor, y: Tensor) -> None:
+        """Write the loss and the metrics at ``step`` to every logger."""
+        row = {"loss": loss, **self.measure(output, y)}
+        for logger in self.trainer.loggers:
+            logger.log_metrics(row, step=step)
+
+    def measure(self, output: Tensor, y: Tensor) -> dict[str, float]:
+        """Metrics of one output, by name."""
+        if not self.metrics:
+            return {}
+        prediction = self.prediction(output)
+        values = {}
+        for name, metric in self.metrics.items():
+            assert isinstance(metric, Metric)
+            metric.reset()
+            metric.update(prediction, y if prediction.shape == y.shape else y.squeeze(-1))
+            values[name] = float(metric.compute())
+        return values
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Log ``val_loss`` and the metrics on held-out data."""
+        self._evaluate(batch, "val")
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        """Log ``test_loss`` and the metrics."""
+        self._evaluate(batch, "test")
+
+    def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Predictions [n, k]."""
+        return self.prediction(self(batch[0]))
+
+    def _evaluate(self, batch: Any, stage: str) -> None:
+        x, y = batch
+        output = self(x)
+        self._check_shapes(output, y)
+        values = {"loss": self.loss(output, y), **self.measure(output, y)}
+        self.log_dict(
+            {f"{stage}_{name}": value for name, value in values.items()},
+            prog_bar=True,
+            batch_size=len(x),
+        )

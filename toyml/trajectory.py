@@ -1,0 +1,267 @@
+"""The recorded weights: an append-only file of fixed-size rows.
+
+``trajectory/layout.json`` names the fields, ``trajectory/rows.bin`` holds one record per snapshot:
+
+    step int64 | parameters [p] | gradients [p] (optional) | optimizer state [p] each (optional)
+
+A record is written by one ``write``; how many there are follows from the file's size, so the file
+can be read while it grows and a process killed at any moment leaves at most one torn record at
+the end, which readers ignore. No pickle; any language can read it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from toyml.errors import UserError
+
+FORMAT = 1
+Shapes = Mapping[str, Sequence[int]]
+
+
+class TrajectoryWriter:
+    """Append snapshots to ``folder``; an existing trajectory is continued.
+
+    Args:
+        folder: The ``trajectory`` folder; made if missing.
+        shapes: Parameter names and shapes, in order.
+        dtype: NumPy dtype of the values, ``float32`` or ``float64``.
+        extras: Further fields with one value per parameter scalar, such as ``gradients``.
+
+    Raises:
+        UserError: The folder holds a trajectory of other parameters.
+    """
+
+    def __init__(
+        self, folder: Path, shapes: Shapes, dtype: np.dtype, extras: Sequence[str] = ()
+    ) -> None:
+        self.folder = folder
+        layout = {
+            "format": FORMAT,
+            "dtype": np.dtype(dtype).newbyteorder("<").str,
+            "parameters": [[name, list(shape)] for name, shape in shapes.items()],
+            "extras": list(extras),
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "layout.json"
+        if path.exists():
+            if json.loads(path.read_text()) != layout:
+                raise UserError(
+                    f"{folder} holds a trajectory of other parameters; record into a new run folder"
+                )
+        else:
+            beside = path.with_suffix(".part")
+            beside.write_text(json.dumps(layout, indent=1))
+            beside.replace(path)
+        self.record = record_type(layout)
+        self._row = np.zeros(1, self.record)
+        self._step = self._row["step"]
+        self._fields = {
+            name: torch.from_numpy(self._row[name][0]) for name in self.record.names[1:]
+        }
+        self._file = (folder / "rows.bin").open("ab", buffering=0)
+        torn = self._file.tell() % self.record.itemsize
+        if torn:
+            self._file.truncate(self._file.tell() - torn)
+        self.last_step = self._read_last_step()
+
+    def _read_last_step(self) -> int:
+        size = (self.folder / "rows.bin").stat().st_size
+        if size < self.record.itemsize:
+            return -1
+        with (self.folder / "rows.bin").open("rb") as file:
+            file.seek(size - self.record.itemsize)
+            return int(np.frombuffer(file.read(8), "<i8")[0])
+
+    def append(self, step: int, **fields: Sequence[Tensor]) -> None:
+        """Append one snapshot; a step that is already there is skipped.
+
+        Args:
+            step: Number of updates done.
+            **fields: For each field the flat tensors that make it up, in parameter order.
+        """
+        if step <= self.last_step:
+            return
+        self._step[0] = step
+        for name, pieces in fields.items():
+            torch.cat(pieces, out=self._fields[name])  # type: ignore[call-overload]
+        self._write(self._row)
+        self.last_step = step
+
+    def append_rows(self, steps: NDArray[np.int64], rows: NDArray[np.floating]) -> None:
+        """Append several snapshots [t, p] at once, in one write."""
+        new = steps > self.last_step
+        if not new.any():
+            return
+        records = np.zeros(int(new.sum()), self.record)
+        records["step"], records["parameters"] = steps[new], rows[new]
+        self._write(records)
+        self.last_step = int(steps[new][-1])
+
+    def _write(self, records: NDArray[np.void]) -> None:
+        # An unbuffered file may take less than it was given (a full disk does): write the rest.
+        view = memoryview(records.view(np.uint8))  # type: ignore[arg-type]
+        while view.nbytes:
+            view = view[self._file.write(view) :]
+
+    def cut_after(self, step: int) -> None:
+        """Set aside what was recorded after ``step``, before recording it again on a resume.
+
+        The rows are not lost: they stay in ``rows.after_<step>.<i>.bin`` beside the file.
+        """
+        if self.last_step <= step:
+            return
+        rows = np.fromfile(self.folder / "rows.bin", self.record)
+        keep = int(np.searchsorted(rows["step"], step, side="right"))
+        i = 0
+        while (aside := self.folder / f"rows.after_{step}.{i}.bin").exists():
+            i += 1
+        rows[keep:].tofile(aside)
+        self._file.truncate(keep * self.record.itemsize)
+        self.last_step = int(rows["step"][keep - 1]) if keep else -1
+
+    def close(self) -> None:
+        """Hand everything to the disk and close the file."""
+        if not self._file.closed:
+            os.fsync(self._file.fileno())
+            self._file.close()
+
+
+def record_type(layout: Mapping[str, object]) -> np.dtype:
+    """The NumPy record of one snapshot."""
+    dtype, shapes = layout["dtype"], layout["parameters"]
+    p = sum(int(np.prod(shape)) for _, shape in shapes)  # type: ignore[attr-defined]
+    names = ["parameters", *layout["extras"]]  # type: ignore[misc]
+    return np.dtype([("step", "<i8"), *((name, dtype, (p,)) for name in names)])
+
+
+class Trajectory:
+    """The snapshots of a run, read from disk as they are asked for.
+
+    Attributes:
+        steps: Number of updates done at each snapshot [t], increasing.
+        shapes: Parameter names and shapes.
+        parameters: Mapping from parameter name to its values [t, ...], views of the file.
+
+    Args:
+        folder: The ``trajectory`` folder of a run.
+
+    Raises:
+        UserError: The folder holds no readable trajectory.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        path = folder / "layout.json"
+        try:
+            layout = json.loads(path.read_text())
+            self._record = record_type(layout)
+            self.shapes: dict[str, tuple[int, ...]] = {
+                str(name): tuple(int(i) for i in shape) for name, shape in layout["parameters"]
+            }
+            self.extras = tuple(str(name) for name in layout["extras"])
+            if layout["format"] != FORMAT:
+                raise ValueError(f"format {layout['format']}, this version reads {FORMAT}")
+        except FileNotFoundError as error:
+            raise UserError(f"{folder} holds no trajectory (no {path.name})") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{path} is not a trajectory layout: {error}") from error
+        rows = folder / "rows.bin"
+        count = rows.stat().st_size // self._record.itemsize if rows.exists() else 0
+        self._rows: NDArray[np.void] = (
+            np.memmap(rows, self._record, "r", shape=(count,))
+            if count
+            else np.zeros(0, self._record)
+        )
+        self.steps: NDArray[np.int64] = np.ascontiguousarray(self._rows["step"])
+        if (self.steps[:1] < 0).any() or (np.diff(self.steps) <= 0).any():
+            raise UserError(f"{rows} is damaged: its steps do not increase")
+        self.parameters = _Fields(self._rows["parameters"], self.shapes)
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def extra(self, name: str) -> _Fields:
+        """A further recorded field, such as ``gradients``, by parameter name.
+
+        Raises:
+            UserError: It was not recorded.
+        """
+        if name not in self.extras:
+            raise UserError(f"{name} were not recorded; set {name}: true on the Recorder")
+        return _Fields(self._rows[name], self.shapes)
+
+    def index(self, step: int) -> int:
+        """Position of the snapshot taken after ``step`` updates.
+
+        Raises:
+            KeyError: There is none.
+        """
+        i = int(np.searchsorted(self.steps, step))
+        if i == len(self.steps) or self.steps[i] != step:
+            raise KeyError(f"step {step} was not recorded")
+        return i
+
+    def select(
+        self, indices: Sequence[int] | NDArray[np.int64] | slice = slice(None)
+    ) -> dict[str, Tensor]:
+        """Snapshots as tensors by parameter name [t, ...], copied into memory."""
+        flat = torch.from_numpy(np.array(self._rows["parameters"][indices]))
+        return {name: flat[:, s].reshape(-1, *shape) for name, s, shape in spans(self.shapes)}
+
+    def at(self, step: int) -> dict[str, Tensor]:
+        """The parameters after ``step`` updates.
+
+        Raises:
+            KeyError: That step was not recorded.
+        """
+        i = self.index(step)
+        return {name: value[0] for name, value in self.select([i]).items()}
+
+    def thinned(self, most: int) -> NDArray[np.int64]:
+        """Indices of at most ``most`` snapshots, first and last among them, evenly spread."""
+        if len(self) <= most:
+            return np.arange(len(self))
+        return np.unique(np.linspace(0, len(self) - 1, most).round().astype(np.int64))
+
+    def thinned_log(self, most: int) -> NDArray[np.int64]:
+        """Indices of at most ``most`` snapshots, evenly spread in the logarithm of step + 1."""
+        if len(self) == 0:
+            return np.arange(0)
+        grid = np.expm1(np.linspace(0, np.log1p(self.steps[-1] - self.steps[0]), most))
+        found = np.searchsorted(self.steps, self.steps[0] + grid.round().astype(np.int64))
+        return np.unique(np.concatenate([[0], found, [len(self) - 1]]).clip(0, len(self) - 1))
+
+
+def spans(shapes: Shapes) -> Iterator[tuple[str, slice, tuple[int, ...]]]:
+    """Name, place in the flat row, and shape of each parameter."""
+    start = 0
+    for name, shape in shapes.items():
+        size = int(np.prod(shape))
+        yield name, slice(start, start + size), tuple(shape)
+        start += size
+
+
+class _Fields(Mapping[str, NDArray[np.floating]]):
+    """A flat field [t, p] as a mapping from parameter name to [t, ...]."""
+
+    def __init__(self, flat: NDArray[np.floating], shapes: Shapes) -> None:
+        self.flat = flat
+        self._spans = {name: (place, shape) for name, place, shape in spans(shapes)}
+
+    def __getitem__(self, name: str) -> NDArray[np.floating]:
+        place, shape = self._spans[name]
+        return self.flat[:, place].reshape(len(self.flat), *shape)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._spans)
+
+    def __len__(self) -> int:
+        return len(self._spans)
