@@ -1,0 +1,140 @@
+"""The command line: ``toyml fit``, ``report``, ``list`` and their kin.
+
+This module answers ``--help``, ``--version`` and ``list`` by itself; torch and Lightning are
+imported only by a command that needs them, because they take seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from toyml import __version__
+from toyml.errors import UserError
+
+TRAINER_COMMANDS = {
+    "fit": "train an experiment, draw it and write its report",
+    "validate": "evaluate on held-out data",
+    "test": "evaluate once on test data",
+    "predict": "print the predictions on the data",
+}
+EPILOG = """\
+examples:
+  toyml list
+  toyml fit --config configs/perceptron.yaml
+  toyml fit --config configs/perceptron.yaml --model.optimizer.lr 0.5 --trainer.max_steps 10000
+  toyml fit --config configs/perceptron.yaml --print_config
+  toyml report runs/perceptron/version_0 --strict
+
+Each command explains itself: toyml fit --help, toyml report --help.
+"""
+
+
+def front() -> argparse.ArgumentParser:
+    """The parser of the main level and of the commands that are not Lightning's."""
+    parser = argparse.ArgumentParser(
+        prog="toyml",
+        description="A laboratory for training dynamics: one YAML file is one experiment.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"toyml {__version__}")
+    parser.add_argument(
+        "--print_completion",
+        choices=("bash", "zsh", "tcsh"),
+        metavar="SHELL",
+        help="print a completion script for bash, zsh or tcsh and exit",
+    )
+    commands = parser.add_subparsers(dest="command", metavar="command")
+    for name, text in TRAINER_COMMANDS.items():
+        commands.add_parser(name, help=text, add_help=False)
+    report = commands.add_parser(
+        "report",
+        help="draw a run's figures and report again, without training",
+        description="Draw every figure, judge every claim and write report.html again from what "
+        "the run folder holds. Nothing is trained.",
+    )
+    report.add_argument("run", type=Path, help="run folder, such as runs/perceptron/version_0")
+    report.add_argument(
+        "--strict", action="store_true", help="exit with status 1 when a claim fails"
+    )
+    listing = commands.add_parser(
+        "list",
+        help="show the experiments: name, question, command",
+        description="A table of the experiments in a folder: name, the question each answers, "
+        "and the command that runs it.",
+    )
+    listing.add_argument(
+        "folder",
+        nargs="?",
+        type=Path,
+        default=Path("configs"),
+        help="folder of configs (default: %(default)s)",
+    )
+    return parser
+
+
+def main(args: Sequence[str] | None = None) -> object:
+    """Run a command line from Python.
+
+    Args:
+        args: Words of the command line without the program's name; ``None`` takes ``sys.argv``.
+
+    Returns:
+        ``fit`` and ``report``: the :class:`~toyml.run.Run`. ``validate`` and ``test``: the list of
+        metrics. ``predict``: the predictions. ``list``: the experiments.
+
+    Raises:
+        UserError: Something in the input cannot be used; one line says what and the way out.
+        SystemExit: After ``--help`` and ``--version``, and for words argparse does not know.
+    """
+    words = list(sys.argv[1:] if args is None else args)
+    if words and words[0] in TRAINER_COMMANDS:
+        from toyml.cli.trainer import run_trainer
+
+        return run_trainer(words)
+    parser = front()
+    options = parser.parse_args(words)
+    if options.print_completion:
+        from toyml.cli.completion import completion
+
+        print(completion(options.print_completion))
+        return None
+    if options.command == "list":
+        from toyml.cli.experiments import show_experiments
+
+        return show_experiments(options.folder)
+    if options.command == "report":
+        from toyml.cli.report import report
+
+        return report(options.run, strict=options.strict)
+    parser.print_help()
+    return None
+
+
+def console() -> int:
+    """Entry point of ``toyml`` and ``python -m toyml``: errors become one line and a status."""
+    try:
+        main()
+    except UserError as error:
+        if os.environ.get("TOYML_TRACEBACK"):
+            raise
+        print(f"toyml: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except StrictError as error:
+        print(f"toyml: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough; Python would complain again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+class StrictError(Exception):
+    """A claim failed and ``--strict`` asked for a non-zero exit."""

@@ -108,20 +108,31 @@ class InMemory(pl.LightningDataModule):
         steps = self.steps_per_pass if by_pass else self.block_size
         return Blocks(Block(x, y, steps, batch_size, self.shuffle, self.seed))
 
-    def val_dataloader(self) -> list[tuple[Tensor, Tensor]]:
+    def val_dataloader(self) -> Whole | list[Whole]:
         """Held-out rows; without any, ``validate`` looks at the training rows and ``fit`` at none."""
         fitting = self.trainer is not None and self.trainer.state.fn == "fit"
-        if fitting and not self.validation:
-            return []
-        return [self._typed(held_out=self.validation > 0)]
+        return [] if fitting and not self.validation else self.test_dataloader()
 
-    def test_dataloader(self) -> list[tuple[Tensor, Tensor]]:
+    def test_dataloader(self) -> Whole:
         """Held-out rows, or the training rows where there are none."""
-        return [self._typed(held_out=self.validation > 0)]
+        return Whole(*self._typed(held_out=self.validation > 0))
 
-    def predict_dataloader(self) -> list[tuple[Tensor, Tensor]]:
+    def predict_dataloader(self) -> Whole:
         """The training rows."""
-        return [self._typed()]
+        return Whole(*self._typed())
+
+
+class Whole:
+    """A loader of one batch: all rows."""
+
+    def __init__(self, x: Tensor, y: Tensor) -> None:
+        self.rows = (x, y)
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return iter((self.rows,))
 
 
 class Blocks:

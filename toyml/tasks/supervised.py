@@ -104,7 +104,10 @@ class Supervised(pl.LightningModule):
             decayed = [p for name, p in named if not name.split(".")[-1].startswith("bias")]
             parameters = [{"params": decayed}, {"params": spared, "weight_decay": 0.0}]
             parameters = [group for group in parameters if group["params"]]
-        optimizer = self.optimizer(parameters)
+        try:
+            optimizer = self.optimizer(parameters)
+        except ValueError as error:
+            raise UserError(f"optimizer: {error}; see the ranges in torch.optim's pages") from error
         for group in optimizer.param_groups:
             lr = group.get("lr")
             if isinstance(lr, float | int) and not lr > 0:
@@ -219,9 +222,7 @@ class Supervised(pl.LightningModule):
     training_step.takes_blocks = True  # type: ignore[attr-defined]
 
     def schedule(self, loss: Tensor) -> None:
-        """Step the learning-rate scheduler, if there is one, after an update inside a block."""
-        if self.lr_scheduler is None:
-            return
+        """Step the learning-rate scheduler after an update inside a block."""
         scheduler = self.lr_schedulers()
         if isinstance(scheduler, ReduceLROnPlateau):
             scheduler.step(loss.detach())

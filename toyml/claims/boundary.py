@@ -1,0 +1,239 @@
+"""Claims about the line w·x + b = 0 of a linear model in the plane."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toyml.claims.claim import Claim, Equals, NotApplicable, snapshot
+from toyml.run import Run
+
+
+def line(run: Run) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Normal w [t, 2] and offset b [t] of the line, at every snapshot.
+
+    Raises:
+        NotApplicable: The net is not one affine map from the plane to a number.
+    """
+    shapes = run.trajectory.shapes
+    weights = [name for name, shape in shapes.items() if shape == (1, 2)]
+    biases = [name for name, shape in shapes.items() if shape == (1,)]
+    if len(weights) != 1 or len(biases) > 1 or len(shapes) != len(weights) + len(biases):
+        raise NotApplicable("the net is not one affine map from the plane to a number")
+    w = np.asarray(run.trajectory.parameters[weights[0]][:, 0], dtype=np.float64)
+    if not biases:
+        return w, np.zeros(len(w))
+    return w, np.asarray(run.trajectory.parameters[biases[0]][:, 0], dtype=np.float64)
+
+
+def points(run: Run) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Rows x [n, 2] and signs of their labels [n], -1 and 1."""
+    x, y = run.datamodule.arrays()
+    return x.numpy(), 2 * y.numpy()[:, 0] - 1
+
+
+def signed_angle(w: NDArray[np.float64], reference: Sequence[float]) -> NDArray[np.float64]:
+    """Angle from the reference [2] to each w [t, 2] in degrees, positive counter-clockwise.
+
+    Example:
+        >>> signed_angle(np.array([[0.0, 1.0]]), [1.0, 0.0])
+        array([90.])
+    """
+    (a, b), (u, v) = reference, w.T
+    return np.degrees(np.arctan2(a * v - b * u, a * u + b * v))
+
+
+class AngleAt(Equals):
+    """Signed angle of the normal w against a reference direction after a number of steps.
+
+    Args:
+        statement: The claim in words.
+        step: Number of updates done; ``null`` is the last step.
+        reference: Direction [2] the angle is measured from.
+        predicted: The predicted angle in degrees, positive counter-clockwise.
+        tolerance: Largest allowed distance in degrees.
+        given: Settings that the claim presupposes.
+        source: Who says so.
+    """
+
+    def __init__(
+        self,
+        statement: str,
+        step: int | None,
+        reference: Sequence[float],
+        predicted: float,
+        tolerance: float,
+        given: dict[str, Any] | None = None,
+        source: str = "",
+    ) -> None:
+        super().__init__(statement, predicted, tolerance, given, source)
+        self.step, self.reference = step, reference
+
+    def measure(self, run: Run) -> float:
+        """Compute it from the recorded line."""
+        w, _ = line(run)
+        i = -1 if self.step is None else snapshot(run, self.step)
+        return float(signed_angle(w[i : i + 1] if i >= 0 else w[-1:], self.reference)[0])
+
+
+class AngleLaw(Equals):
+    """The constant C of the law |angle - limit| ~ C / ln t, estimated at the end of the run.
+
+    With e(t) = angle(t) - limit, a law e = C / (ln t + A) has the slope
+    d(1/e)/d(ln t) = 1/C whatever A is; the slope is taken over the last factor of ten in t, which
+    removes the slowly vanishing term that C = e ln t would carry.
+
+    Args:
+        statement: The claim in words.
+        limit: The limit angle in degrees.
+        reference: Direction [2] the angle is measured from.
+        from_step: Fewest steps for the law to be visible.
+        predicted: The predicted C in degrees.
+        tolerance: Largest allowed distance in degrees.
+        given: Settings that the claim presupposes.
+        source: Who says so.
+    """
+
+    def __init__(
+        self,
+        statement: str,
+        limit: float,
+        reference: Sequence[float],
+        from_step: int,
+        predicted: float,
+        tolerance: float,
+        given: dict[str, Any] | None = None,
+        source: str = "",
+    ) -> None:
+        super().__init__(statement, predicted, tolerance, given, source)
+        self.limit, self.reference, self.from_step = limit, reference, from_step
+
+    def measure(self, run: Run) -> float:
+        """Fit the slope of 1/e against ln t."""
+        w, _ = line(run)
+        steps = run.trajectory.steps
+        if steps[-1] < self.from_step:
+            raise NotApplicable(f"needs {self.from_step} steps; the run has {steps[-1]}")
+        late = steps >= max(steps[-1] // 10, 1)
+        error = np.abs(signed_angle(w[late], self.reference) - self.limit)
+        slope = np.polyfit(np.log(steps[late]), 1 / error, 1)[0]
+        return float(1 / slope)
+
+
+class MisclassifiedSteps(Claim):
+    """Steps after which some point lies on the wrong side of the line.
+
+    Args:
+        statement: The claim in words.
+        steps: Exactly the steps, among those in ``start..until``, with a misclassified point.
+        start: First step looked at.
+        until: Last step looked at.
+        given: Settings that the claim presupposes.
+        source: Who says so.
+    """
+
+    def __init__(
+        self,
+        statement: str,
+        steps: Sequence[int],
+        start: int,
+        until: int,
+        given: dict[str, Any] | None = None,
+        source: str = "",
+    ) -> None:
+        super().__init__(statement, given, source)
+        self.steps, self.start, self.until = list(steps), start, until
+
+    @property
+    def predicted(self) -> str:
+        """The steps, as words."""
+        return ", ".join(map(str, self.steps)) or "none"
+
+    def measure(self, run: Run) -> str:
+        """Look at every recorded step of the range."""
+        w, b = line(run)
+        x, sign = points(run)
+        first, last = snapshot(run, self.start), snapshot(run, self.until)
+        if last - first != self.until - self.start:
+            raise NotApplicable("needs every step of the range recorded")
+        margins = sign * (w[first : last + 1] @ x.T + b[first : last + 1, None])
+        wrong = run.trajectory.steps[first : last + 1][(margins <= 0).any(axis=1)]
+        return ", ".join(map(str, wrong)) or "none"
+
+
+class DistanceGrows(Claim):
+    """The smaller distance of the points to the line never falls from a step on.
+
+    Args:
+        statement: The claim in words.
+        start: First step of the comparison.
+        given: Settings that the claim presupposes.
+        source: Who says so.
+    """
+
+    def __init__(
+        self,
+        statement: str,
+        start: int,
+        given: dict[str, Any] | None = None,
+        source: str = "",
+    ) -> None:
+        super().__init__(statement, given, source)
+        self.start = start
+
+    @property
+    def predicted(self) -> str:
+        """It grows."""
+        return "grows"
+
+    def measure(self, run: Run) -> str:
+        """Compare all consecutive snapshots."""
+        first = snapshot(run, self.start)
+        distance = smaller_distance(run)[first:]
+        if len(distance) < 2:
+            raise NotApplicable(f"needs more than step {self.start}")
+        falls = np.flatnonzero(np.diff(distance) < 0)
+        if len(falls):
+            return f"falls after step {run.trajectory.steps[first + falls[0]]}"
+        return "grows"
+
+
+class SmallerDistance(Equals):
+    """The smaller signed distance of the points to the line (negative: misclassified).
+
+    Args:
+        statement: The claim in words.
+        step: Number of updates done; ``null`` is the last step.
+        predicted: The predicted distance.
+        tolerance: Largest allowed distance to it.
+        given: Settings that the claim presupposes.
+        source: Who says so.
+    """
+
+    def __init__(
+        self,
+        statement: str,
+        step: int | None,
+        predicted: float,
+        tolerance: float,
+        given: dict[str, Any] | None = None,
+        source: str = "",
+    ) -> None:
+        super().__init__(statement, predicted, tolerance, given, source)
+        self.step = step
+
+    def measure(self, run: Run) -> float:
+        """Compute it from the recorded line."""
+        i = -1 if self.step is None else snapshot(run, self.step)
+        return float(smaller_distance(run)[i])
+
+
+def smaller_distance(run: Run) -> NDArray[np.float64]:
+    """min over points of sign (w·x + b) / |w|, at every snapshot [t]."""
+    w, b = line(run)
+    x, sign = points(run)
+    margins = sign * (w @ x.T + b[:, None])
+    return np.asarray((margins / np.linalg.norm(w, axis=1)[:, None]).min(axis=1))

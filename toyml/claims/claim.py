@@ -1,0 +1,214 @@
+"""Claims: predicates on a Run, stated in a config and judged when the fit is over."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from toyml.errors import UserError
+from toyml.run import Run, lookup
+
+HOLDS, FAILS, REFUTED, NOT_APPLICABLE = "holds", "fails", "refuted", "not applicable"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a claim.
+
+    Attributes:
+        statement: The claim in words.
+        predicted: The value it predicts, or words.
+        measured: The value found; ``None`` when not applicable.
+        tolerance: Largest allowed distance between the two; ``None`` where it is yes or no.
+        verdict: "holds", "fails", "refuted" (a statement announced as wrong, and wrong it is) or
+            "not applicable".
+        why: Reason, where there is one to give.
+        source: Who said it.
+    """
+
+    statement: str
+    predicted: float | str
+    measured: float | str | None
+    tolerance: float | None
+    verdict: str
+    why: str = ""
+    source: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``summary.json``."""
+        return asdict(self)
+
+
+class NotApplicable(Exception):  # noqa: N818 - an answer, not an error
+    """The claim says nothing about this run; the message says why."""
+
+
+class Claim(ABC):
+    """A statement about a run that can turn out wrong.
+
+    Args:
+        statement: The claim in words.
+        given: Settings that the claim presupposes, by dotted key of the config
+            (``model.optimizer.lr: 1.0``); a run with others makes it not applicable.
+        source: Who says so: a theorem, a paper, the question's author.
+    """
+
+    def __init__(
+        self, statement: str, given: dict[str, Any] | None = None, source: str = ""
+    ) -> None:
+        self.statement, self.given, self.source = statement, given or {}, source
+
+    @property
+    @abstractmethod
+    def predicted(self) -> float | str:
+        """The predicted value, or words."""
+
+    @property
+    def tolerance(self) -> float | None:
+        """Largest allowed distance; ``None`` for a yes-or-no claim."""
+        return None
+
+    @abstractmethod
+    def measure(self, run: Run) -> float | str:
+        """The measured value, or words.
+
+        Raises:
+            NotApplicable: The run cannot answer.
+        """
+
+    def agrees(self, measured: float | str) -> bool:
+        """Whether the measured value confirms the claim."""
+        tolerance = self.tolerance
+        if tolerance is None:
+            return measured == self.predicted
+        return abs(float(measured) - float(self.predicted)) <= tolerance
+
+    def judge(self, run: Run, given: Mapping[str, Any] | None = None) -> Verdict:
+        """Compare prediction and measurement.
+
+        Args:
+            run: The run.
+            given: Settings presupposed by all claims of the experiment.
+        """
+        try:
+            check_given(run, {**(given or {}), **self.given})
+            measured = self.measure(run)
+        except NotApplicable as why:
+            return self._verdict(None, NOT_APPLICABLE, str(why))
+        if isinstance(measured, float) and math.isnan(measured):
+            return self._verdict(measured, FAILS, "the measurement is not a number")
+        return self._verdict(measured, HOLDS if self.agrees(measured) else FAILS, "")
+
+    def _verdict(self, measured: float | str | None, verdict: str, why: str) -> Verdict:
+        return Verdict(
+            self.statement, self.predicted, measured, self.tolerance, verdict, why, self.source
+        )
+
+
+class Refuted(Claim):
+    """A statement of the source that is wrong: the verdict is "refuted" when the run shows so.
+
+    Args:
+        claim: The statement as its author made it.
+        why: What is true instead.
+    """
+
+    def __init__(self, claim: Claim, why: str = "") -> None:
+        super().__init__(claim.statement, claim.given, claim.source)
+        self.claim, self.why = claim, why
+
+    @property
+    def predicted(self) -> float | str:
+        """What its author predicted."""
+        return self.claim.predicted
+
+    @property
+    def tolerance(self) -> float | None:
+        """The distance at which it would have passed."""
+        return self.claim.tolerance
+
+    def measure(self, run: Run) -> float | str:
+        """What the run shows."""
+        return self.claim.measure(run)
+
+    def judge(self, run: Run, given: Mapping[str, Any] | None = None) -> Verdict:
+        """"refuted" when the statement fails, "fails" when, against expectation, it holds."""
+        inner = self.claim.judge(run, given)
+        if inner.verdict == NOT_APPLICABLE:
+            return inner
+        if inner.verdict == FAILS:
+            return self._verdict(inner.measured, REFUTED, self.why or inner.why)
+        return self._verdict(inner.measured, FAILS, "announced as wrong, but it holds here")
+
+
+class Equals(Claim):
+    """A number: measured within ``tolerance`` of ``predicted``.
+
+    Args:
+        statement: The claim in words.
+        predicted: The predicted value.
+        tolerance: Largest allowed distance.
+        given: Settings that the claim presupposes.
+        source: Who says so.
+
+    Raises:
+        UserError: A tolerance that is negative.
+    """
+
+    def __init__(
+        self,
+        statement: str,
+        predicted: float,
+        tolerance: float,
+        given: dict[str, Any] | None = None,
+        source: str = "",
+    ) -> None:
+        super().__init__(statement, given, source)
+        if not tolerance >= 0:
+            raise UserError(f"tolerance of {statement!r} is {tolerance}; it has to be 0 or more")
+        self._predicted, self._tolerance = predicted, tolerance
+
+    @property
+    def predicted(self) -> float:
+        """The predicted value."""
+        return self._predicted
+
+    @property
+    def tolerance(self) -> float:
+        """Largest allowed distance."""
+        return self._tolerance
+
+
+def check_given(run: Run, given: Mapping[str, Any]) -> None:
+    """Compare presupposed settings with those of the run.
+
+    Raises:
+        NotApplicable: One differs, or the run has no config to compare.
+    """
+    if given and not run.config:
+        raise NotApplicable("the fit was started from Python, without a config to compare")
+    missing = object()
+    for key, wanted in given.items():
+        found = lookup(run.config, key, missing)
+        if found is missing or found != wanted:
+            shown = "not set" if found is missing else found
+            raise NotApplicable(f"stated for {key} = {wanted}; here it is {shown}")
+
+
+def snapshot(run: Run, step: int) -> int:
+    """Index of the snapshot at a step.
+
+    Raises:
+        NotApplicable: The run does not reach it, or did not record it.
+    """
+    steps = run.trajectory.steps
+    last = int(steps[-1]) if len(steps) else -1
+    if step > last:
+        raise NotApplicable(f"needs step {step}; the run has {last} steps")
+    try:
+        return run.trajectory.index(step)
+    except KeyError:
+        raise NotApplicable(f"needs step {step}, which was not recorded") from None

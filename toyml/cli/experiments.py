@@ -1,0 +1,69 @@
+"""``toyml list``."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+from toyml.errors import UserError
+
+
+class Experiment(NamedTuple):
+    """One config: its stem, the question in its header comment, and the command to run it."""
+
+    name: str
+    question: str
+    command: str
+
+
+def experiments(folder: Path) -> list[Experiment]:
+    """The experiments in a folder, by name.
+
+    A config's header comment starts with its question and names the command that runs it:
+
+        # Why does ... ?
+        # python -m toyml fit --config configs/perceptron.yaml
+
+    Raises:
+        UserError: The folder does not exist or holds no config.
+    """
+    if not folder.is_dir():
+        raise UserError(
+            f"{folder} is not a folder; run from the project's root or name it: toyml list FOLDER"
+        )
+    found = [_read(path) for path in sorted(folder.glob("*.yaml"))]
+    if not found:
+        raise UserError(f"{folder} holds no *.yaml config; name another folder: toyml list FOLDER")
+    return found
+
+
+def _read(path: Path) -> Experiment:
+    header: list[str] = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            break
+        header.append(line.lstrip("# ").rstrip())
+    command = next((text for text in header if re.match(r"(python -m )?toyml ", text)), "")
+    end = next((i for i, text in enumerate(header) if text == command or not text), len(header))
+    return Experiment(
+        path.stem,
+        " ".join(header[:end]),
+        command or f"python -m toyml fit --config {path}",
+    )
+
+
+def show_experiments(folder: Path) -> list[Experiment]:
+    """Print the experiments as a table and return them."""
+    found = experiments(folder)
+    table = Table(title="Experiments", title_justify="left", show_lines=True)
+    table.add_column("name", style="bold cyan", no_wrap=True)
+    table.add_column("the question it answers")
+    table.add_column("command", overflow="fold")
+    for experiment in found:
+        table.add_row(*experiment)
+    Console().print(table)
+    return found

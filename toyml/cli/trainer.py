@@ -1,0 +1,362 @@
+"""``fit``, ``validate``, ``test`` and ``predict``: LightningCLI with its pitfalls closed."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import io
+import logging
+import re
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+import yaml
+from jsonargparse import Namespace
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from toyml.cli import TRAINER_COMMANDS
+from toyml.cli.messages import did_you_mean, readable
+from toyml.errors import UserError
+from toyml.logger import RunLogger, replace, run_folder, run_logger
+from toyml.run import Run, lookup
+
+DEFAULTS = Path(__file__).parent.parent / "defaults.yaml"
+RUN_LOGGER = "toyml.logger.RunLogger"
+# Settings that may differ when a fit is continued in its own folder: they say how long and how
+# it is watched, not what is computed.
+FREE_ON_RESUME = (
+    "trainer.max_steps",
+    "trainer.max_time",
+    "trainer.enable_progress_bar",
+    "trainer.logger",
+    "threads",
+    "ckpt_path",
+    "config",
+)
+
+
+class SaveConfig(SaveConfigCallback):
+    """Write the complete config into the run folder, once the fit has passed its checks."""
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Nothing yet: a fit that fails its checks must not leave a folder behind."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write ``config.yaml``; an older one, of a fit continued here, is kept beside it."""
+        folder = run_folder(trainer)
+        if not trainer.is_global_zero:
+            return
+        text = dump(self.parser, self.config)
+        path = folder / "config.yaml"
+        if path.exists() and path.read_text(encoding="utf-8") != text:
+            i = 0
+            while (aside := folder / f"config.before_resume.{i}.yaml").exists():
+                i += 1
+            path.rename(aside)
+        folder.mkdir(parents=True, exist_ok=True)
+        replace(path, text)
+
+
+def dump(parser: LightningArgumentParser, config: Namespace) -> str:
+    """The config as YAML that repeats this fit from its start."""
+    config = copy.deepcopy(config)
+    if "ckpt_path" in config:
+        config.ckpt_path = None
+    if config.trainer.logger and config.trainer.logger.class_path == RUN_LOGGER:
+        config.trainer.logger.init_args.version = None
+    return str(parser.dump(config, skip_none=False, format="yaml"))
+
+
+class ToymlCLI(LightningCLI):
+    """LightningCLI in subclass mode for model and data, for one subcommand."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.command = words[0]
+        self.words = config_first(words)
+        self.result: object = None
+        # Lightning warns when both args and sys.argv are given; here that is no mistake.
+        argv, sys.argv = sys.argv, sys.argv[:1]
+        try:
+            super().__init__(
+                save_config_callback=SaveConfig,
+                seed_everything_default=0,
+                auto_configure_optimizers=False,
+                load_from_checkpoint_support=False,
+                parser_kwargs={
+                    "prog": "toyml",
+                    "exit_on_error": False,
+                    "default_env": True,
+                    "env_prefix": "TOYML",
+                    self.command: {
+                        "prog": f"toyml {self.command}",
+                        "exit_on_error": False,
+                        "default_config_files": [str(DEFAULTS)],
+                        "description": TRAINER_COMMANDS[self.command],
+                    },
+                },
+                args=self.words,
+            )
+        finally:
+            sys.argv = argv
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
+        """Only the one that was asked for: each parser takes 25 ms to build."""
+        return {self.command: LightningCLI.subcommands()[self.command]}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add our own settings."""
+        parser.add_argument(
+            "--threads",
+            type=int,
+            default=1,
+            help="torch threads; one is fastest for toy sizes (two can be ten times slower)",
+        )
+
+    def _parse_ckpt_path(self) -> None:
+        # Lightning would let hyper-parameters stored in a checkpoint beat the command line.
+        pass
+
+    # -- before ------------------------------------------------------------------------------
+
+    def before_instantiate_classes(self) -> None:
+        """Check and complete the settings before anything is built."""
+        config = self.config[self.command]
+        self._check(config)
+        torch.set_num_threads(config.threads)
+        logger = config.trainer.logger
+        ours = bool(logger) and getattr(logger, "class_path", None) == RUN_LOGGER
+        if ours and logger.init_args.experiment is None:
+            logger.init_args.experiment = self._stem(config)
+        self.root = Path(logger.init_args.root) if ours else None
+        self.name = logger.init_args.experiment if ours else None
+        if config.ckpt_path is not None:
+            self._resume(config)
+        if self.command != "fit":
+            config.trainer.logger = False  # an evaluation makes no run folder
+
+    def _check(self, config: Namespace) -> None:
+        trainer = config.trainer
+        if config.threads < 1:
+            raise UserError(f"threads is {config.threads}; it has to be at least 1")
+        for key in ("max_steps", "max_epochs"):
+            value = trainer[key]
+            if value is not None and (value == 0 or value < -1):
+                raise UserError(
+                    f"trainer.{key} is {value}; give a positive number (or -1 for no limit)"
+                )
+        endless = trainer.max_steps == -1 and trainer.max_epochs in (None, -1)
+        if self.command == "fit" and endless and not trainer.max_time and not trainer.fast_dev_run:
+            raise UserError("the fit would never end; set --trainer.max_steps, for example 1000")
+        if config.get("model") is None:
+            raise UserError(
+                f"there is no model; give an experiment: toyml {self.command} "
+                "--config configs/perceptron.yaml"
+            )
+
+    def _stem(self, config: Namespace) -> str:
+        paths = config.get("config") or []
+        return Path(str(paths[0])).stem if paths else "run"
+
+    def _resume(self, config: Namespace) -> None:
+        """Turn ``--ckpt_path last`` into a path, and continue in the old folder if it fits."""
+        path, folder = config.ckpt_path, None
+        if path in ("last", "best", "hpc", "registry"):
+            if path != "last":
+                raise UserError(f"ckpt_path {path!r} is not kept here; give 'last' or a file")
+            if self.root is None or self.name is None:
+                raise UserError("--ckpt_path last needs toyml's own logger; give the file's path")
+            found = sorted(
+                (self.root / self.name).glob("version_*/checkpoints/last.ckpt"),
+                key=lambda p: int(re.sub(r"\D", "", p.parent.parent.name) or 0),
+            )
+            if not found:
+                raise UserError(
+                    f"--ckpt_path last: there is no checkpoint below {self.root / self.name}; "
+                    "leave the option out to start from the beginning"
+                )
+            path, folder = str(found[-1]), found[-1].parent.parent
+            config.ckpt_path = path
+        elif not Path(path).is_file():
+            raise UserError(f"--ckpt_path {path}: there is no such file")
+        if self.command != "fit" or folder is None:
+            return
+        changed = self._changed(config, folder)
+        if changed:
+            old = "; ".join(f"{key} was {a}, is {b}" for key, a, b in changed[:3])
+            print(f"toyml: continuing {path} in a new run folder, because {old}")
+        else:
+            config.trainer.logger.init_args.version = int(folder.name.removeprefix("version_"))
+
+    def _changed(self, config: Namespace, folder: Path) -> list[tuple[str, Any, Any]]:
+        new = yaml.safe_load(dump(self._parser(self.command), config))
+        old = Run(folder).config
+        keys = sorted(set(flat_keys(new)) | set(flat_keys(old)))
+        pairs = [(key, lookup(old, key), lookup(new, key)) for key in keys]
+        return [
+            (key, a, b)
+            for key, a, b in pairs
+            if a != b and not any(key == k or key.startswith(k + ".") for k in FREE_ON_RESUME)
+        ]
+
+    # -- the commands ------------------------------------------------------------------------
+
+    def fit(self, model: pl.LightningModule, **kwargs: Any) -> None:
+        """Train; a fit that fails before its first step leaves no folder."""
+        try:
+            self.trainer.fit(model, **kwargs)
+        except BaseException:
+            logger = run_logger(self.trainer)
+            if logger is not None:
+                logger.discard_if_empty()
+            raise
+        if not self.trainer.fast_dev_run and self.trainer.is_global_zero:  # type: ignore[attr-defined]
+            folder = run_folder(self.trainer)
+            if (folder / "trajectory").is_dir():
+                self.result = Run(folder, model, kwargs.get("datamodule"))
+
+    def validate(self, model: pl.LightningModule, **kwargs: Any) -> None:
+        """Evaluate on held-out data."""
+        self.result = self.trainer.validate(model, **kwargs)
+
+    def test(self, model: pl.LightningModule, **kwargs: Any) -> None:
+        """Evaluate on test data."""
+        self.result = self.trainer.test(model, **kwargs)
+
+    def predict(self, model: pl.LightningModule, **kwargs: Any) -> None:
+        """Print the predictions."""
+        self.result = self.trainer.predict(model, **kwargs)
+        for batch in self.result or []:  # type: ignore[attr-defined]
+            for row in batch.tolist():
+                print(" ".join(f"{value:.9g}" for value in row))
+
+
+def run_trainer(words: Sequence[str]) -> object:
+    """Run one of Lightning's subcommands; ``fit`` returns the :class:`~toyml.run.Run`.
+
+    Raises:
+        UserError: Anything in the words, the config or the settings that cannot be used.
+    """
+    with quiet(), one_line():
+        return ToymlCLI(words).result
+
+
+# What Lightning says about every fit here and nobody can act upon: a block is a batch, so there
+# are fewer batches than steps; nothing is held out; its own call of a deprecated torch function.
+NOISE = (
+    ".*does not have many workers.*",
+    ".*Checkpoint directory .* exists and is not empty.*",
+    ".*number of training batches .* is smaller than the logging interval.*",
+    ".*Total length of `list` across ranks is zero.*",
+    ".*isinstance\\(treespec, LeafSpec\\).*",
+)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Lightning's notes on the machine and on data loaders out of the terminal."""
+    logs = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            for message in NOISE:
+                warnings.filterwarnings("ignore", message)
+            yield
+    finally:
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)
+
+
+@contextmanager
+def one_line() -> Iterator[None]:
+    """Turn what the parser, the classes and Lightning raise about a setting into a UserError."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (argparse.ArgumentError, MisconfigurationException, ValueError, TypeError) as error:
+        if isinstance(error, TypeError) and "ArgumentError" not in type(error).__name__:
+            if not _from_settings(error):
+                raise
+        message = readable(str(error))
+        if unknown := re.match(r"unrecognized arguments: --(\S+)", message):
+            message += did_you_mean(unknown[1].split("=")[0], known_options())
+        raise UserError(message) from error
+    except FileNotFoundError as error:
+        raise UserError(f"{error.filename or error}: there is no such file") from error
+
+
+def _from_settings(error: BaseException) -> bool:
+    """Whether a TypeError comes from building the configured classes, not from running them."""
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_name == "instantiate_classes":
+            return True
+        trace = trace.tb_next
+    return False
+
+
+def config_first(words: Sequence[str]) -> list[str]:
+    """Move ``--config`` to the front: an option that needs its classes may then stand anywhere."""
+    command, rest = words[0], list(words[1:])
+    configs: list[str] = []
+    others: list[str] = []
+    i = 0
+    while i < len(rest):
+        if rest[i] in ("--config", "-c") and i + 1 < len(rest):
+            configs += [rest[i], rest[i + 1]]
+            i += 2
+            continue
+        (configs if rest[i].startswith("--config=") else others).append(rest[i])
+        i += 1
+    return [command, *configs, *others]
+
+
+def flat_keys(config: Any, prefix: str = "") -> Iterator[str]:
+    """Dotted keys of all leaves of a config."""
+    items: Any = ()
+    if isinstance(config, dict):
+        items = config.items()
+    elif isinstance(config, list):
+        items = enumerate(config)
+    if not items:
+        yield prefix[:-1]
+    for key, value in items:
+        yield from flat_keys(value, f"{prefix}{key}.")
+
+
+def known_options() -> list[str]:
+    """Names of the options of ``fit`` that do not depend on the classes chosen."""
+    return [option.removeprefix("--") for option, _ in option_strings("fit")]
+
+
+def option_strings(command: str) -> list[tuple[str, str]]:
+    """Every ``--option`` of a subcommand and its help."""
+    cli = ToymlCLI.__new__(ToymlCLI)
+    cli.command = command
+    cli.trainer_defaults, cli.seed_everything_default = {}, 0
+    cli.trainer_class, cli.parser_class = pl.Trainer, LightningArgumentParser
+    cli.model_class = cli.datamodule_class = None
+    cli._model_class, cli._datamodule_class = pl.LightningModule, pl.LightningDataModule
+    cli.subclass_mode_model = cli.subclass_mode_data = True
+    cli.auto_configure_optimizers = False
+    with redirect_stderr(io.StringIO()):
+        cli.setup_parser(True, {}, {})
+    parser = cli._subcommand_parsers[command]
+    return [
+        (option, action.help or "")
+        for action in parser._actions
+        for option in action.option_strings
+        if option.startswith("--") and not option.startswith("--help") and "+" not in option
+    ]
+
+
+__all__ = ["RunLogger", "ToymlCLI", "run_trainer"]

@@ -1,0 +1,213 @@
+"""A run folder, opened for reading."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+import yaml
+from torch import Tensor, nn
+
+from toyml.errors import UserError
+from toyml.logger import read_metrics, replace
+from toyml.trajectory import Trajectory
+
+Config = dict[str, Any]
+
+
+class Run:
+    """Everything a fit left behind.
+
+    Nothing is imported or instantiated before it is asked for; reading the config, the
+    trajectory and the metrics runs no code from the folder.
+
+    Args:
+        folder: The run folder, ``runs/<experiment>/version_<i>``.
+        task: The live task, where the run is looked at from inside its own fit.
+        datamodule: The live data, likewise.
+
+    Raises:
+        UserError: The folder is not a run.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        task: pl.LightningModule | None = None,
+        datamodule: pl.LightningDataModule | None = None,
+    ) -> None:
+        self.folder = Path(folder)
+        if not self.folder.is_dir():
+            raise UserError(f"{folder} is not a folder; give a run folder such as {_example()}")
+        if not (self.folder / "trajectory").is_dir():
+            raise UserError(
+                f"{folder} is not a run: it holds no trajectory; give a folder such as {_example()}"
+            )
+        self._task, self._datamodule = task, datamodule
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Run:
+        """Open a run folder."""
+        return cls(folder)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r}, {self.status})"
+
+    # -- files -------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """The experiment's name."""
+        return self.folder.resolve().parent.name
+
+    @cached_property
+    def config(self) -> Config:
+        """The complete config; empty for a fit started from Python."""
+        path = self.folder / "config.yaml"
+        if not path.exists():
+            return {}
+        try:
+            config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise UserError(f"{path} is not readable as YAML: {_one_line(error)}") from error
+        if not isinstance(config, dict):
+            raise UserError(f"{path} is not a config: it holds {type(config).__name__}")
+        return config
+
+    @cached_property
+    def trajectory(self) -> Trajectory:
+        """The recorded snapshots."""
+        return Trajectory(self.folder / "trajectory")
+
+    @cached_property
+    def metrics(self) -> dict[str, dict[str, list[float]]]:
+        """Logged values by name: their ``step`` and ``value`` lists."""
+        return read_metrics(self.folder / "metrics.csv")
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What ``summary.json`` says now."""
+        path = self.folder / "summary.json"
+        try:
+            summary = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        except ValueError as error:
+            raise UserError(f"{path} is not readable as JSON: {_one_line(error)}") from error
+        if not isinstance(summary, dict):
+            raise UserError(f"{path} is not a summary: it holds {type(summary).__name__}")
+        return summary
+
+    def update_summary(self, **values: Any) -> None:
+        """Change keys of ``summary.json``; the file is replaced whole."""
+        merged = {**self.summary, **values}
+        replace(self.folder / "summary.json", json.dumps(merged, indent=1, allow_nan=True) + "\n")
+
+    @property
+    def finished(self) -> bool:
+        """Whether the fit came to its end."""
+        return self.summary.get("status") == "finished"
+
+    @property
+    def status(self) -> str:
+        """"finished", or how far an unfinished fit came."""
+        status = self.summary.get("status")
+        if status == "finished":
+            return "finished"
+        steps = self.trajectory.steps
+        step = int(steps[-1]) if len(steps) else 0
+        return f"{'diverged' if status == 'diverged' else 'unfinished'} at step {step}"
+
+    def setting(self, key: str, default: Any = None) -> Any:
+        """A value of the config by dotted key, as on the command line (``model.optimizer.lr``)."""
+        return lookup(self.config, key, default)
+
+    # -- objects -----------------------------------------------------------------------------
+
+    @property
+    def task(self) -> pl.LightningModule:
+        """The task, with the parameters of the last snapshot."""
+        if self._task is None:
+            self._instantiate()
+        assert self._task is not None
+        return self._task
+
+    @property
+    def datamodule(self) -> pl.LightningDataModule:
+        """The data."""
+        if self._datamodule is None:
+            self._instantiate()
+        assert self._datamodule is not None
+        return self._datamodule
+
+    def _instantiate(self) -> None:
+        from toyml.configured import instantiate
+
+        if not self.config:
+            raise UserError(f"{self.folder} has no config.yaml to build the task and data from")
+        built = instantiate(self.config, ("model", "data"), str(self.folder / "config.yaml"))
+        task, self._datamodule = built["model"], built["data"]
+        dtype = next(iter(self.trajectory.select([-1]).values())).dtype
+        task.to(dtype)
+        net = getattr(task, "net", task)
+        with torch.no_grad():
+            last = self.trajectory.select([-1])
+            for name, parameter in net.named_parameters():
+                parameter.copy_(last[name][0])
+        self._task = task
+
+    @property
+    def net(self) -> nn.Module:
+        """The module whose parameters the trajectory holds."""
+        net = getattr(self.task, "net", None)
+        return net if isinstance(net, nn.Module) else self.task
+
+    @property
+    def loss(self) -> nn.Module:
+        """The training loss."""
+        loss = getattr(self.task, "loss", None)
+        if not isinstance(loss, nn.Module):
+            raise UserError(f"{type(self.task).__name__} has no loss module to evaluate")
+        return loss
+
+    @cached_property
+    def data(self) -> tuple[Tensor, Tensor]:
+        """Training rows x [n, d], y [n, k] in the precision of the trajectory."""
+        arrays = getattr(self.datamodule, "arrays", None)
+        if arrays is None:
+            raise UserError(f"{type(self.datamodule).__name__} has no arrays() to look at")
+        dtype = torch.from_numpy(self.trajectory.parameters.flat[:1].copy()).dtype
+        x, y = arrays()
+        return x.to(dtype), y.to(dtype)
+
+
+def lookup(config: Mapping[str, Any], key: str, default: Any = None) -> Any:
+    """A value by dotted key; ``init_args`` may be left out and list items are numbers.
+
+    Example:
+        >>> lookup({"model": {"class_path": "A", "init_args": {"lr": 0.1}}}, "model.lr")
+        0.1
+    """
+    value: Any = config
+    for part in key.split("."):
+        if isinstance(value, Mapping) and part not in value and "init_args" in value:
+            value = value["init_args"]
+        if isinstance(value, Mapping) and part in value:
+            value = value[part]
+        elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            return default
+    return value
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _example() -> str:
+    found = sorted(Path("runs").glob("*/version_*")) if Path("runs").is_dir() else []
+    return str(found[-1]) if found else "runs/perceptron/version_0"
