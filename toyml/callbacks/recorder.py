@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
+import platform
+import time
+from importlib.metadata import version
 from typing import Any
 
 import lightning.pytorch as pl
@@ -12,7 +16,9 @@ from lightning.pytorch.callbacks import Callback
 from numpy.typing import NDArray
 from torch import Tensor
 
+from toyml.errors import DivergedError
 from toyml.logger import run_folder, run_logger
+from toyml.run import Run
 from toyml.trajectory import TrajectoryWriter
 
 
@@ -88,6 +94,9 @@ class Recorder(Callback):
         if trainer.global_step > self._writer.last_step:
             self.observe(trainer.global_step, pl_module)
             self._flush()
+        self._run = Run(folder)
+        self._began, self._first_step = time.perf_counter(), trainer.global_step
+        self._run.update_summary(status="running", environment=environment(trainer))
 
     def on_train_batch_end(
         self,
@@ -110,12 +119,24 @@ class Recorder(Callback):
             self._flush()
             self.observe(trainer.global_step, pl_module)
             self._close()
+            seconds = time.perf_counter() - self._began
+            steps = trainer.global_step - self._first_step
+            self._run.update_summary(
+                status="finished",
+                steps=trainer.global_step,
+                seconds=seconds,
+                seconds_per_step=seconds / max(steps, 1),
+                route=getattr(pl_module, "route", "training_step of the task's own"),
+            )
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
         """Keep what was seen before the exception."""
-        self._close()
+        if self._writer is not None:
+            self._close()
+            status = "diverged" if isinstance(exception, DivergedError) else "interrupted"
+            self._run.update_summary(status=status, steps=trainer.global_step)
 
     def _close(self) -> None:
         if self._writer is not None:
@@ -176,3 +197,20 @@ def state_names(optimizer: torch.optim.Optimizer) -> list[str]:
         torch.optim.Adagrad: ["sum"],
     }
     return next((names for kind, names in kinds.items() if isinstance(optimizer, kind)), [])
+
+
+def environment(trainer: pl.Trainer) -> dict[str, str | int | None]:
+    """What a result depends on besides the config: versions, seed, device, threads."""
+    packages = ("toyml", "torch", "lightning", "numpy")
+    seed = os.environ.get("PL_GLOBAL_SEED")
+    device = trainer.strategy.root_device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return {
+        "python": platform.python_version(),
+        **{package: version(package) for package in packages},
+        "seed": int(seed) if seed else None,
+        "device": f"{device} ({name})",
+        "processes": trainer.world_size,
+        "precision": str(trainer.precision),
+        "threads": torch.get_num_threads(),
+    }

@@ -57,17 +57,20 @@ class Block:
             yield self._pass[1][index], self._pass[2][index]
 
     def rows(self, first: int, last: int) -> Tensor | None:
-        """Row indices of those batches, int64; ``None`` for the full batch."""
+        """Row indices of those batches [(last - first) * batch_size]; ``None`` for the full batch.
+
+        The last batch of a pass may be short; -1 fills it up.
+        """
         if self.batch_size is None:
             return None
-        n = len(self.x)
-        per_pass = math.ceil(n / self.batch_size)
+        n, size = len(self.x), self.batch_size
+        per_pass = math.ceil(n / size)
         passes = range(first // per_pass, (last - 1) // per_pass + 1)
-        orders = [
-            batch_order(n, self.seed, e) if self.shuffle else torch.arange(n) for e in passes
-        ]
-        start = (first - passes[0] * per_pass) * self.batch_size
-        return torch.cat(orders)[start : start + (last - first) * self.batch_size]
+        rows = torch.full((len(passes), per_pass * size), -1)
+        for row, number in zip(rows, passes, strict=True):
+            row[:n] = batch_order(n, self.seed, number) if self.shuffle else torch.arange(n)
+        start = (first - passes[0] * per_pass) * size
+        return rows.view(-1)[start : start + (last - first) * size]
 
 
 def batch_order(n: int, seed: int, number: int) -> Tensor:

@@ -61,7 +61,7 @@ def flatten(net: nn.Module) -> list[nn.Module] | None:
     if type(net).forward is not nn.Sequential.forward:
         return [net]
     layers: list[nn.Module] = []
-    for child in net.children():
+    for child in net:  # type: ignore[attr-defined]  # children() would skip a layer used twice
         inner = flatten(child)
         if inner is None:
             return None

@@ -127,11 +127,10 @@ class Supervised(pl.LightningModule):
         ]
         if self.lr_scheduler is None:
             return optimizer
-        scheduler = self.lr_scheduler(optimizer)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": "step", "monitor": "loss"},
-        }
+        scheduler: Any = self.lr_scheduler(optimizer)
+        if self.automatic_optimization:
+            scheduler = {"scheduler": scheduler, "interval": "step", "monitor": "loss"}
+        return {"optimizer": optimizer, "lr_scheduler": scheduler}
 
     def setup(self, stage: str) -> None:
         """Refuse an output that the loss would silently broadcast against the targets."""
@@ -264,9 +263,10 @@ class Supervised(pl.LightningModule):
         x, y = batch
         output = self(x)
         self._check_shapes(output, y)
-        values = {"loss": self.loss(output, y), **self.measure(output, y)}
-        self.log_dict(
-            {f"{stage}_{name}": value for name, value in values.items()},
-            prog_bar=True,
-            batch_size=len(x),
-        )
+        values = {"loss": float(self.loss(output, y)), **self.measure(output, y)}
+        values = {f"{stage}_{name}": value for name, value in values.items()}
+        if self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
+            # Lightning would count blocks, not steps, on this axis.
+            for logger in self.trainer.loggers:
+                logger.log_metrics(values, step=self.trainer.global_step)
+        self.log_dict(values, prog_bar=True, batch_size=len(x), logger=False)
