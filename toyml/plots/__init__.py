@@ -1,0 +1,93 @@
+"""Pictures of arrays: ``plot_x(ax, arrays..., *, style)`` draws on given Axes and returns artists.
+
+Nothing here opens a figure behind your back, evaluates a model or saves a file. A picture:
+``figure = new_figure(); ax = figure.add_subplot()``; one or more ``plot_x(ax, ...)``; then
+``add_colorbar``, ``add_legend`` and ``set_title``.
+"""
+
+from toyml.plots.boundary import (
+    Boundaries,
+    DecisionSurface,
+    choose_steps,
+    plot_boundaries,
+    plot_decision_surface,
+)
+from toyml.plots.compare import plot_overlay, plot_paths
+from toyml.plots.curves import plot_curves, plot_law, plot_parameters
+from toyml.plots.fit import (
+    Fit,
+    Fits,
+    Thresholds,
+    plot_fit,
+    plot_fits,
+    plot_step_prediction,
+    plot_thresholds,
+)
+from toyml.plots.hidden import (
+    Activations,
+    HiddenLines,
+    plot_activations_3d,
+    plot_hidden_lines,
+)
+from toyml.plots.landscape import (
+    Landscape,
+    landscape_levels,
+    plot_landscape,
+    plot_minimum,
+    plot_path,
+)
+from toyml.plots.points import plot_line, plot_points
+from toyml.plots.seeds import Distribution, Outcomes, plot_distribution, plot_outcomes
+from toyml.plots.style import (
+    SAVE_OPTIONS,
+    SAVE_RC,
+    STYLE,
+    Style,
+    add_colorbar,
+    add_legend,
+    new_figure,
+    set_title,
+)
+
+__all__ = [
+    "SAVE_OPTIONS",
+    "SAVE_RC",
+    "STYLE",
+    "Activations",
+    "Boundaries",
+    "DecisionSurface",
+    "Distribution",
+    "Fit",
+    "Fits",
+    "HiddenLines",
+    "Landscape",
+    "Outcomes",
+    "Style",
+    "Thresholds",
+    "add_colorbar",
+    "add_legend",
+    "choose_steps",
+    "landscape_levels",
+    "new_figure",
+    "plot_activations_3d",
+    "plot_boundaries",
+    "plot_curves",
+    "plot_decision_surface",
+    "plot_distribution",
+    "plot_fit",
+    "plot_fits",
+    "plot_hidden_lines",
+    "plot_landscape",
+    "plot_law",
+    "plot_line",
+    "plot_minimum",
+    "plot_outcomes",
+    "plot_overlay",
+    "plot_parameters",
+    "plot_path",
+    "plot_paths",
+    "plot_points",
+    "plot_step_prediction",
+    "plot_thresholds",
+    "set_title",
+]
