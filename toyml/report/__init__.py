@@ -1,0 +1,13 @@
+"""The page that answers the question of an experiment: ``write(Page(...), "report.html")``."""
+
+from toyml.report.page import (
+    FigureItem,
+    MetricRow,
+    Page,
+    VerdictRow,
+    format_value,
+    render,
+    write,
+)
+
+__all__ = ["FigureItem", "MetricRow", "Page", "VerdictRow", "format_value", "render", "write"]

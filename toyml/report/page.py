@@ -1,0 +1,254 @@
+"""The report of a run as one HTML file that opens offline: what it holds, and how it is written."""
+
+from __future__ import annotations
+
+import base64
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+VERDICTS = ("holds", "fails", "refuted", "not applicable")
+State = Literal["finished", "unfinished", "diverged"]
+
+
+@dataclass(frozen=True)
+class VerdictRow:
+    """A claim and what became of it.
+
+    Attributes:
+        statement: The claim in words.
+        predicted: The predicted value, or words.
+        measured: The value found; ``None`` when not applicable.
+        tolerance: Largest allowed distance; ``None`` for yes or no.
+        verdict: "holds", "fails", "refuted" (announced as wrong, and wrong it is) or
+            "not applicable".
+        why: The reason, where there is one to give.
+        source: Who said it.
+
+    Raises:
+        ValueError: Another verdict.
+    """
+
+    statement: str
+    predicted: float | str
+    measured: float | str | None
+    tolerance: float | None
+    verdict: str
+    why: str = ""
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        if self.verdict not in VERDICTS:
+            raise ValueError(f"verdict {self.verdict!r} is unknown; use one of {VERDICTS}")
+
+    @property
+    def digits(self) -> int | None:
+        """Decimals that show a difference of the size of the tolerance; ``None`` if there is none.
+
+        A table with six digits would show equal numbers for a claim that fails in the ninth.
+        """
+        if not self.tolerance or not math.isfinite(self.tolerance):
+            return None
+        return min(max(1 - math.floor(math.log10(self.tolerance)), 0), 15)
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """A metric at the first and the last step, and its best value, where there is one."""
+
+    name: str
+    first: float
+    last: float
+    best: float | None = None
+
+
+@dataclass(frozen=True)
+class FigureItem:
+    """A figure of the report; the SVG is shown when there are both.
+
+    Attributes:
+        title: What it shows, or better its point.
+        caption: How to read it.
+        alt: What it shows, for those who cannot see it.
+        svg: The picture as SVG text.
+        png: The picture as PNG bytes.
+
+    Raises:
+        ValueError: Neither picture, or no alternative text.
+    """
+
+    title: str
+    caption: str
+    alt: str
+    svg: str | None = None
+    png: bytes | None = None
+
+    def __post_init__(self) -> None:
+        if self.svg is None and self.png is None:
+            raise ValueError(f"figure {self.title!r} has no picture; give svg or png")
+        if not self.alt.strip():
+            raise ValueError(f"figure {self.title!r} has no alternative text; give alt")
+
+    @property
+    def source(self) -> str:
+        """The picture as a data URL: an SVG in an ``img`` can neither run nor fetch anything."""
+        if self.svg is not None:
+            return "data:image/svg+xml;base64," + base64.b64encode(self.svg.encode()).decode()
+        return "data:image/png;base64," + base64.b64encode(self.png or b"").decode()
+
+
+@dataclass(frozen=True)
+class Page:
+    """Everything a report says.
+
+    Attributes:
+        title: Name of the experiment.
+        question: The question it answers.
+        answer: Short sentences with numbers.
+        source: Who asked, and where.
+        status: Whether the training came to its end.
+        steps: Optimizer steps done.
+        verdicts: Claims and verdicts.
+        figures: Figures, in reading order.
+        metrics: First, last and best values.
+        command: The shell command that runs the experiment again.
+        command_report: The shell command that draws this report again.
+        config_yaml: The complete config as text.
+        environment: Name to value: versions, seed, device, precision, threads, time per step.
+
+    Raises:
+        ValueError: An unknown status.
+    """
+
+    title: str
+    question: str
+    answer: Sequence[str] = ()
+    source: str = ""
+    status: State = "finished"
+    steps: int = 0
+    verdicts: Sequence[VerdictRow] = ()
+    figures: Sequence[FigureItem] = ()
+    metrics: Sequence[MetricRow] = ()
+    command: str = ""
+    command_report: str = ""
+    config_yaml: str = ""
+    environment: Mapping[str, str | float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.status not in ("finished", "unfinished", "diverged"):
+            raise ValueError(
+                f"status {self.status!r} is unknown; use finished, unfinished or diverged"
+            )
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of claims for each verdict that occurs, failures first."""
+        order = ("fails", "holds", "refuted", "not applicable")
+        found = {name: sum(row.verdict == name for row in self.verdicts) for name in order}
+        return {name: count for name, count in found.items() if count}
+
+
+def render(page: Page) -> str:
+    """The page as one HTML5 document with everything inside it: it fetches nothing.
+
+    Args:
+        page: What it says; every text is escaped.
+    """
+    environment = _environment()
+    return environment.get_template("page.html.j2").render(
+        page=page,
+        css=Markup(_text("page.css")),
+        script=Markup(_text("page.js")),
+    )
+
+
+def write(page: Page, path: Path | str) -> Path:
+    """Write the page beside its place and move it there, so that no reader sees half of it.
+
+    Args:
+        page: What it says.
+        path: The file; its folder has to exist.
+
+    Returns:
+        The path.
+    """
+    target = Path(path)
+    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        draft.write_text(render(page), encoding="utf-8")
+        os.replace(draft, target)  # noqa: PTH105 - the word for it is atomic replacement
+    finally:
+        draft.unlink(missing_ok=True)
+    return target
+
+
+def format_value(value: float | str | None, decimals: int | None = None) -> str:
+    """A value in as many digits as mean something.
+
+    Args:
+        value: A number, words, or ``None`` for a value that is not there.
+        decimals: Digits after the point; six significant digits by default.
+
+    Example:
+        >>> [format_value(v) for v in (101, 12500.0, 0.1 + 0.2, 1.7e-16, "yes", None)]
+        ['101', '12,500', '0.3', '1.7 × 10⁻¹⁶', 'yes', '–']
+        >>> format_value(-42.510447078, decimals=4)
+        '−42.5104'
+    """
+    if value is None:
+        return "–"
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not math.isfinite(value):
+        return "not a number" if math.isnan(value) else "∞" if value > 0 else "−∞"
+    size = abs(value)
+    if size and (size < 1e-4 or size >= 1e9) and not (decimals and size >= 10.0 ** (2 - decimals)):
+        return _scientific(value)
+    if decimals is None or size >= 1e9:
+        whole = len(str(int(size))) if size >= 1 else 0
+        text = f"{value:,.{max(6 - whole, 0) if whole else _leading(size) + 6}f}"
+        text = text.rstrip("0").rstrip(".") if "." in text else text
+    else:
+        text = f"{value:,.{decimals}f}"
+    return text.replace("-", "−")
+
+
+def _leading(size: float) -> int:
+    """Zeros after the point before the first digit."""
+    return -math.floor(math.log10(size)) - 1 if size else 0
+
+
+def _scientific(value: float) -> str:
+    mantissa, exponent = f"{value:.3e}".split("e")
+    mantissa = mantissa.rstrip("0").rstrip(".").replace("-", "−")
+    power = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{mantissa} × 10{power}"
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("toyml.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = format_value
+    return environment
+
+
+@cache
+def _text(name: str) -> str:
+    loader = _environment().loader
+    assert loader is not None
+    return loader.get_source(_environment(), name)[0]
