@@ -55,7 +55,7 @@ RULES: dict[str, Rule] = {
     "nesterov": lambda net: torch.optim.SGD(net.parameters(), lr=0.03, momentum=0.8, nesterov=True),
     "adam": lambda net: torch.optim.Adam(net.parameters(), lr=0.01),
     "adam_decay": lambda net: torch.optim.Adam(
-        net.parameters(), lr=0.01, betas=(0.8, 0.95), eps=1e-3, weight_decay=0.02
+        net.parameters(), lr=0.01, betas=(0.8, 0.99), eps=1e-2, weight_decay=0.02
     ),
     "adamw": lambda net: torch.optim.AdamW(net.parameters(), lr=0.01, weight_decay=0.1),
 }
