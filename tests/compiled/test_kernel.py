@@ -388,11 +388,11 @@ def groups_of_two_kinds(net: nn.Module) -> torch.optim.Optimizer:
     weights = [p for name, p in net.named_parameters() if name.endswith("weight")]
     return torch.optim.AdamW(
         [
-            {"params": biases, "weight_decay": 0.0, "lr": 0.05, "betas": (0.7, 0.9)},
+            {"params": biases, "weight_decay": 0.0, "lr": 0.02, "betas": (0.8, 0.99)},
             {"params": weights, "weight_decay": 0.3},
         ],
         lr=0.01,
-        eps=1e-3,
+        eps=1e-2,
     )
 
 

@@ -1,0 +1,136 @@
+"""The trajectory file: appended to, readable while written, torn ends ignored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from toyml.errors import UserError
+from toyml.trajectory import Trajectory, TrajectoryWriter
+
+SHAPES = {"a.weight": (3, 2), "a.bias": (3,), "scale": ()}
+
+
+def pieces(step: int) -> list[torch.Tensor]:
+    return [torch.full((n,), float(step) + i) for i, n in enumerate((6, 3, 1))]
+
+
+def write(folder: Path, steps: list[int], dtype: str = "<f4") -> TrajectoryWriter:
+    writer = TrajectoryWriter(folder, SHAPES, np.dtype(dtype))
+    for step in steps:
+        writer.append(step, parameters=[p.to(torch.float64 if dtype == "<f8" else torch.float32) for p in pieces(step)])
+    return writer
+
+
+@given(st.lists(st.integers(0, 10_000), unique=True, max_size=20).map(sorted), st.sampled_from(["<f4", "<f8"]))
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, steps: list[int], dtype: str) -> None:
+    folder = tmp_path_factory.mktemp("t")
+    write(folder, steps, dtype).close()
+    trajectory = Trajectory(folder)
+    assert trajectory.steps.tolist() == steps
+    assert trajectory.parameters["a.weight"].shape == (len(steps), 3, 2)
+    for step in steps:
+        state = trajectory.at(step)
+        assert torch.equal(state["a.bias"], torch.full((3,), step + 1.0, dtype=state["a.bias"].dtype))
+        assert state["scale"].item() == step + 2
+
+
+def test_it_can_be_read_while_it_is_written(tmp_path: Path) -> None:
+    writer = write(tmp_path, [0, 1])
+    assert Trajectory(tmp_path).steps.tolist() == [0, 1]
+    writer.append(2, parameters=pieces(2))
+    assert Trajectory(tmp_path).steps.tolist() == [0, 1, 2]
+    writer.close()
+
+
+@given(st.integers(0, 47))
+def test_a_torn_end_is_ignored_and_written_over(cut: int) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write(folder, [0, 1, 2]).close()
+        rows = folder / "rows.bin"
+        size = rows.stat().st_size // 3
+        rows.write_bytes(rows.read_bytes()[: 2 * size + cut % size])
+        assert Trajectory(folder).steps.tolist() == [0, 1]
+        write(folder, [2, 3]).close()
+        assert Trajectory(folder).steps.tolist() == [0, 1, 2, 3]
+
+
+def test_a_step_is_recorded_once(tmp_path: Path) -> None:
+    write(tmp_path, [0, 1, 1, 0, 2]).close()
+    assert Trajectory(tmp_path).steps.tolist() == [0, 1, 2]
+
+
+def test_rows_in_bulk_are_the_same_file(tmp_path: Path) -> None:
+    write(tmp_path / "a", [0, 1, 2]).close()
+    writer = TrajectoryWriter(tmp_path / "b", SHAPES, np.dtype("<f4"))
+    writer.append_rows(np.arange(2), np.stack([torch.cat(pieces(s)).numpy() for s in range(2)]))
+    writer.append_rows(np.arange(3), np.stack([torch.cat(pieces(s)).numpy() for s in range(3)]))
+    writer.close()
+    assert (tmp_path / "a/rows.bin").read_bytes() == (tmp_path / "b/rows.bin").read_bytes()
+
+
+def test_cutting_keeps_what_is_cut(tmp_path: Path) -> None:
+    writer = write(tmp_path, [0, 5, 10, 15])
+    before = (tmp_path / "rows.bin").read_bytes()
+    writer.cut_after(7)
+    assert Trajectory(tmp_path).steps.tolist() == [0, 5]
+    assert (tmp_path / "rows.bin").read_bytes() + (tmp_path / "rows.after_7.0.bin").read_bytes() == before
+    writer.append(10, parameters=pieces(10))
+    writer.cut_after(5)
+    writer.close()
+    assert Trajectory(tmp_path).steps.tolist() == [0, 5]
+    assert len(list(tmp_path.glob("rows.after_*"))) == 2
+
+
+def test_other_parameters_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, [0]).close()
+    with pytest.raises(UserError, match="other parameters"):
+        TrajectoryWriter(tmp_path, {"b": (2,)}, np.dtype("<f4"))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("", "layout"), ("{}", "layout"), ("[1]", "layout"), ('{"format": 9, "dtype": "<f4", "parameters": [], "extras": []}', "format 9")],
+)
+def test_a_wrong_layout_is_one_clear_error(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "layout.json").write_text(text)
+    with pytest.raises(UserError, match=words):
+        Trajectory(tmp_path)
+
+
+def test_steps_that_fall_are_damage(tmp_path: Path) -> None:
+    write(tmp_path, [0, 1, 2]).close()
+    rows = tmp_path / "rows.bin"
+    data = rows.read_bytes()
+    size = len(data) // 3
+    rows.write_bytes(data[size:] + data[:size])
+    with pytest.raises(UserError, match="damaged"):
+        Trajectory(tmp_path)
+
+
+def test_no_trajectory(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no trajectory"):
+        Trajectory(tmp_path)
+
+
+@given(st.integers(1, 400), st.integers(2, 50))
+def test_thinning_keeps_the_ends(count: int, most: int) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as name:
+        write(Path(name), list(range(0, 3 * count, 3))).close()
+        trajectory = Trajectory(Path(name))
+        for chosen in (trajectory.thinned(most), trajectory.thinned_log(most)):
+            assert chosen[0] == 0
+            assert chosen[-1] == count - 1
+            assert len(chosen) <= most + 1
+            assert (np.diff(chosen) > 0).all()

@@ -1,0 +1,78 @@
+"""Figures that are drawn when training is over."""
+
+from __future__ import annotations
+
+import io
+import json
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import matplotlib
+from matplotlib.figure import Figure as Canvas
+
+from toyml.callbacks.after import AfterFit
+from toyml.claims import NotApplicable
+from toyml.logger import replace
+from toyml.plots.style import SAVE_OPTIONS, SAVE_RC
+from toyml.run import Run
+
+
+@dataclass
+class Drawing:
+    """A figure and its words.
+
+    Attributes:
+        canvas: The matplotlib figure.
+        title: What it shows.
+        caption: What to see in it, in a sentence or two.
+        alt: The same for someone who cannot see it.
+    """
+
+    canvas: Canvas
+    title: str
+    caption: str
+    alt: str
+
+
+class Figure(AfterFit):
+    """Draw one figure of the run into ``figures/<name>.png`` and ``.svg``.
+
+    A figure that has nothing to show for a run (a plane for a net of three inputs, say) is left
+    out, and the report says why.
+
+    Args:
+        name: Stem of the files.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @abstractmethod
+    def draw(self, run: Run) -> Drawing:
+        """Draw the run.
+
+        Raises:
+            NotApplicable: There is nothing to draw for this run.
+        """
+
+    def finish(self, run: Run) -> None:
+        """Draw and save; each file is written beside and renamed."""
+        folder = run.folder / "figures"
+        folder.mkdir(exist_ok=True)
+        try:
+            drawing = self.draw(run)
+        except NotApplicable as why:
+            for kind in ("png", "svg"):
+                (folder / f"{self.name}.{kind}").unlink(missing_ok=True)
+            words = {"title": type(self).__name__, "left_out": str(why)}
+            replace(folder / f"{self.name}.json", json.dumps(words, indent=1) + "\n")
+            return
+        for kind, options in SAVE_OPTIONS.items():
+            memory = io.BytesIO()
+            with matplotlib.rc_context(dict(SAVE_RC)):
+                drawing.canvas.savefig(memory, **options)
+            beside = folder / f"{self.name}.{kind}.part"
+            beside.write_bytes(memory.getvalue())
+            beside.replace(folder / f"{self.name}.{kind}")
+        words = {"title": drawing.title, "caption": drawing.caption, "alt": drawing.alt}
+        replace(folder / f"{self.name}.json", json.dumps(words, indent=1) + "\n")

@@ -1,0 +1,295 @@
+"""The figures that every experiment can ask for."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from toyml import measures, plots
+from toyml.plots.style import dress, set_step_axis, set_value_axis, step_ticks
+from toyml.callbacks.figure import Drawing, Figure
+from toyml.callbacks.references import Reference, all_lines, plane_data
+from toyml.claims import NotApplicable
+from toyml.claims.boundary import line, signed_angle
+from toyml.run import Run
+
+GRID = 161  # points per side of a drawn plane
+
+
+class Boundary(Figure):
+    """The decision boundary over the steps, above the final decision surface.
+
+    Args:
+        references: Exact lines to draw with it.
+        count: Number of boundaries drawn, evenly spread in log(step).
+        margin: Empty space around the data, as a share of its extent.
+        name: Stem of the files.
+
+    Raises:
+        ValueError: Fewer than two boundaries.
+    """
+
+    def __init__(
+        self,
+        references: list[Reference] | None = None,
+        count: int = 24,
+        margin: float = 0.6,
+        name: str = "boundary",
+    ) -> None:
+        super().__init__(name)
+        if count < 2:
+            raise ValueError(f"count is {count}; draw at least 2 boundaries")
+        self.references, self.count, self.margin = references or [], count, margin
+
+    def draw(self, run: Run) -> Drawing:
+        """Evaluate the chosen snapshots on a grid and draw their contours."""
+        x, y = plane_data(run)
+        indices = run.trajectory.thinned_log(self.count)
+        steps = run.trajectory.steps[indices]
+        xs, ys, fields = self.fields(run, x, indices)
+        lines = all_lines(run, self.references)
+        canvas = plots.new_figure(7.6, 10.2)
+        above, below = canvas.subplots(2, 1)
+        for ax in (above, below):
+            ax.set_xlim(xs[0], xs[-1])
+            ax.set_ylim(ys[0], ys[-1])
+            ax.set_aspect("equal")
+        drawn = plots.plot_boundaries(above, xs, ys, fields, steps)
+        plots.add_colorbar(
+            above, drawn.mappable, "step", ticks=step_ticks(steps[0], steps[-1])
+        )
+        surface = plots.plot_decision_surface(below, xs, ys, fields[-1])
+        plots.add_colorbar(below, surface.mesh, "probability of class 1")
+        for ax in (above, below):
+            for i, (label, (w, b)) in enumerate(lines.items()):
+                color = plots.STYLE.palette[(1, 2, 4, 3)[i % 4]]
+                plots.plot_line(ax, w.numpy(), float(b), label, color=color)
+            plots.plot_points(ax, x.numpy(), y.numpy())
+            dress(ax, "x₁", "x₂", grid=False)
+            plots.add_legend(ax, below=True, columns=2)
+        last = int(steps[-1])
+        plots.set_title(above, f"The boundary from step {steps[0]:,} (faint) to {last:,} (strong)")
+        plots.set_title(below, f"What the model says after {last:,} steps")
+        names = " and ".join(lines) or "no reference line"
+        return Drawing(
+            canvas,
+            "Decision boundary over the steps",
+            f"Above: {len(steps)} boundaries, faint to strong, from step {steps[0]:,} to "
+            f"{last:,}, with {names}. Below: the probability of class 1 at the end.",
+            f"Plane with the data, the boundary at {len(steps)} steps up to {last:,}, and {names}; "
+            "below it the final probability of class 1 as a colored surface.",
+        )
+
+    def fields(
+        self, run: Run, x: Tensor, indices: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Axes and probability of class 1 on the grid, [t, g, g]."""
+        left, right, low, high = measures.margin_box(x, self.margin)
+        span = max(right - left, high - low)
+        cx, cy = (left + right) / 2, (low + high) / 2
+        xs = torch.linspace(cx - span / 2, cx + span / 2, GRID, dtype=torch.float64)
+        ys = torch.linspace(cy - span / 2, cy + span / 2, GRID, dtype=torch.float64)
+        parameters = run.trajectory.select(indices)
+        dtype = next(iter(parameters.values())).dtype
+        raw = measures.decision_grid(run.net, parameters, xs.to(dtype), ys.to(dtype))
+        prediction = getattr(run.task, "prediction", lambda output: output)
+        return xs.numpy(), ys.numpy(), prediction(raw)[..., 0].double().numpy()
+
+
+class Parameters(Figure):
+    """Every weight and the norms over the steps, in linear and in logarithmic time.
+
+    Args:
+        most: Largest number of parameters drawn as curves of their own; of a larger net the first.
+        name: Stem of the files.
+
+    Raises:
+        ValueError: No curve asked for.
+    """
+
+    def __init__(self, most: int = 40, name: str = "parameters") -> None:
+        super().__init__(name)
+        if most < 1:
+            raise ValueError(f"most is {most}; draw at least 1 parameter")
+        self.most = most
+
+    def draw(self, run: Run) -> Drawing:
+        """Read the trajectory, thinned to what a picture can show."""
+        chosen = thinned(run, 2000)
+        steps = run.trajectory.steps[chosen]
+        parameters = run.trajectory.select(chosen)
+        flat = measures.flatten(parameters).numpy()
+        names = measures.scalar_names({k: v[0] for k, v in parameters.items()})
+        norms = {
+            "all parameters": measures.norms(parameters).numpy(),
+            **{k: v.numpy() for k, v in measures.tensor_norms(parameters).items()},
+        }
+        shown = min(self.most, len(names))
+        canvas = plots.new_figure(11.5, 8.0)
+        axes = canvas.subplots(2, 2)
+        for column, log_time in enumerate((False, True)):
+            top, bottom = axes[:, column]
+            plots.plot_parameters(top, steps, flat[:, :shown], names[:shown], log_time=log_time)
+            plots.plot_curves(bottom, steps, norms, quantity="Euclidean norm", log_time=log_time)
+            kind = "logarithmic" if log_time else "linear"
+            plots.set_title(top, f"Parameters, {kind} time")
+            plots.set_title(bottom, f"Norms, {kind} time")
+            for ax in (top, bottom):
+                if column == 1:
+                    plots.add_legend(ax)
+        growth = norms["all parameters"][-1] / max(norms["all parameters"][0], 1e-300)
+        of = f"the first {shown} of {len(names)}" if shown < len(names) else f"all {shown}"
+        return Drawing(
+            canvas,
+            "Parameters and their norms",
+            f"The norm of {len(names)} parameters goes from {norms['all parameters'][0]:.4g} to "
+            f"{norms['all parameters'][-1]:.4g} (a factor of {growth:.3g}); drawn are {of}.",
+            f"Four panels: {of} parameters and the norms over the steps, linear and log time.",
+        )
+
+
+class Curves(Figure):
+    """Loss and metrics over the steps.
+
+    Args:
+        log_time: Logarithmic steps.
+        log_value: Logarithmic loss.
+        name: Stem of the files.
+    """
+
+    def __init__(
+        self, log_time: bool = True, log_value: bool = True, name: str = "curves"
+    ) -> None:
+        super().__init__(name)
+        self.log_time, self.log_value = log_time, log_value
+
+    def draw(self, run: Run) -> Drawing:
+        """Evaluate the loss at the recorded steps; read the metrics from the log."""
+        chosen = thinned(run, 1500)
+        steps = run.trajectory.steps[chosen]
+        x, y = run.data
+        loss = measures.losses(run.net, run.loss, run.trajectory.select(chosen), x, y).numpy()
+        others = {k: v for k, v in run.metrics.items() if not k.endswith("loss")}
+        held_out = run.metrics.get("val_loss")
+        canvas = plots.new_figure(7.6, 7.2 if others else 4.2)
+        axes = np.atleast_1d(canvas.subplots(2 if others else 1, 1))
+        plots.plot_curves(
+            axes[0],
+            steps,
+            {"training data": loss},
+            quantity=f"{type(run.loss).__name__}",
+            log_time=self.log_time,
+            log_value=self.log_value,
+        )
+        if held_out:
+            axes[0].plot(
+                held_out["step"],
+                held_out["value"],
+                color=plots.STYLE.palette[1],
+                label="held-out data",
+            )
+            plots.add_legend(axes[0])
+        plots.set_title(axes[0], f"The loss goes from {loss[0]:.4g} to {loss[-1]:.4g}")
+        for i, (name, column) in enumerate(others.items()):
+            axes[1].plot(
+                column["step"],
+                column["value"],
+                marker="o",
+                markersize=3,
+                color=plots.STYLE.palette[i % len(plots.STYLE.palette)],
+                label=name,
+            )
+        if others:
+            set_step_axis(axes[1], self.log_time)
+            set_value_axis(
+                axes[1],
+                "metric",
+                False,
+                np.concatenate([np.asarray(c["value"], float) for c in others.values()]),
+            )
+            plots.add_legend(axes[1])
+            plots.set_title(axes[1], "Metrics at the logged steps")
+        return Drawing(
+            canvas,
+            "Loss and metrics",
+            f"The loss goes from {loss[0]:.6g} at step {steps[0]:,} to {loss[-1]:.6g} at step "
+            f"{steps[-1]:,}; its least value in the picture is {np.nanmin(loss):.6g}.",
+            f"Curves over {steps[-1]:,} steps: the loss and {', '.join(others) or 'no metric'}.",
+        )
+
+
+class AngleLaw(Figure):
+    """The angle of a linear model's normal over the steps, against the law limit + C / ln t.
+
+    Gradient descent on separable data converges in direction like 1 / ln t (Soudry et al. 2018).
+    The dashed curve is limit + C / (ln t + a) with C from theory; a, which the law leaves open
+    and which matters less and less, is matched at the last step.
+
+    Args:
+        reference: Direction [2] the angle is measured from.
+        limit: The limit angle in degrees.
+        constant: C in degrees, with the sign of (angle - limit).
+        name: Stem of the files.
+
+    Raises:
+        ValueError: C is 0.
+    """
+
+    def __init__(
+        self, reference: list[float], limit: float, constant: float, name: str = "angle"
+    ) -> None:
+        super().__init__(name)
+        if constant == 0:
+            raise ValueError("constant is 0; the law needs C in degrees, for example 22.6")
+        self.reference, self.limit, self.constant = reference, limit, constant
+
+    def draw(self, run: Run) -> Drawing:
+        """Read the normal off the trajectory."""
+        if run.setting("model.optimizer.weight_decay", 0.0):
+            raise NotApplicable("the law is for training without weight decay")
+        chosen = run.trajectory.thinned_log(1500)
+        steps = run.trajectory.steps[chosen]
+        angle = signed_angle(line(run)[0][chosen], self.reference)
+        late = steps >= 3
+        if late.sum() < 2:
+            raise NotApplicable("the law needs more than 3 steps")
+        error = angle[-1] - self.limit
+        offset = self.constant / error - np.log(steps[-1])
+        law = np.full(len(steps), np.nan)
+        denominators = np.log(steps[late]) + offset
+        law[late] = np.where(denominators > 0.5, self.limit + self.constant / denominators, np.nan)
+        canvas = plots.new_figure(7.6, 4.6)
+        ax = canvas.subplots()
+        plots.plot_law(
+            ax,
+            steps,
+            angle,
+            law,
+            quantity="angle to the bisector's normal, degrees",
+            predicted_label=f"limit + C / (ln t + a),  C = {self.constant:.4f}°,  a = {offset:.2f}",
+            limit=self.limit,
+            limit_label=f"limit {self.limit:.4f}°",
+        )
+        ax.axhline(0, color=plots.STYLE.palette[2], linewidth=1.2, label="bisector 0°")
+        plots.add_legend(ax, below=True, columns=2)
+        plots.set_title(ax, f"After {steps[-1]:,} steps {abs(error):.2f}° remain to the limit")
+        decades = np.exp(self.constant / np.copysign(0.1, self.constant))
+        return Drawing(
+            canvas,
+            "The direction converges like 1 / ln t",
+            f"At step {steps[-1]:,} the angle is {angle[-1]:.6f}°, {abs(error):.4f}° from its limit "
+            f"{self.limit:.6f}°, which is not the bisector (0°). The law puts the last 0.1° at "
+            f"about 10^{np.log10(decades):.0f} steps: no training gets there.",
+            f"Angle of the normal over {steps[-1]:,} steps in log time: it leaves the bisector's 0 "
+            f"degrees and creeps towards {self.limit:.2f} degrees, as the law predicts.",
+        )
+
+
+def thinned(run: Run, most: int) -> NDArray[np.int64]:
+    """Indices of snapshots dense enough for linear and for logarithmic time alike."""
+    trajectory = run.trajectory
+    if len(trajectory) <= most:
+        return np.arange(len(trajectory))
+    return np.union1d(trajectory.thinned(most // 2), trajectory.thinned_log(most // 2))

@@ -1,0 +1,122 @@
+"""Exact lines to draw beside a trained one."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from toyml import theory
+from toyml.claims import NotApplicable
+from toyml.run import Run
+
+
+class Reference(ABC):
+    """A line w·x + b = 0 that theory gives for the run's data and settings."""
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """Its name in the legend."""
+
+    @abstractmethod
+    def line(self, run: Run) -> tuple[Tensor, Tensor]:
+        """Normal w [2] and offset b.
+
+        Raises:
+            NotApplicable: The run has none, for example weight decay where none is asked for.
+        """
+
+
+def plane_data(run: Run) -> tuple[Tensor, Tensor]:
+    """Rows x [n, 2] and labels y [n], float64.
+
+    Raises:
+        NotApplicable: The data are not labelled points of the plane.
+    """
+    x, y = (a.double() for a in run.data)
+    if x.shape[1] != 2 or y.shape[1] != 1:
+        raise NotApplicable(f"the data are not labelled points of the plane (x {list(x.shape)})")
+    return x, y[:, 0]
+
+
+class Bisector(Reference):
+    """The perpendicular bisector of the two points."""
+
+    @property
+    def label(self) -> str:
+        """Its name."""
+        return "perpendicular bisector"
+
+    def line(self, run: Run) -> tuple[Tensor, Tensor]:
+        """The line of equal distance."""
+        x, y = plane_data(run)
+        if len(x) != 2:
+            raise NotApplicable(f"a bisector belongs to two points; there are {len(x)}")
+        return theory.perpendicular_bisector(x, y)
+
+
+class DescentLimit(Reference):
+    """Where the line of unregularised gradient descent tends to, however slowly.
+
+    Gradient descent on the logistic loss maximises the margin of the rows (x, 1): the bias is
+    penalised like a weight (Soudry et al. 2018, theorem 3).
+    """
+
+    @property
+    def label(self) -> str:
+        """Its name."""
+        return "limit of gradient descent"
+
+    def line(self, run: Run) -> tuple[Tensor, Tensor]:
+        """The maximum-margin line of the augmented rows."""
+        x, y = plane_data(run)
+        if decay(run):
+            raise NotApplicable(f"weight decay {decay(run)} stops the weights from growing")
+        try:
+            return theory.max_margin_augmented(x, y)
+        except ValueError as error:
+            raise NotApplicable(str(error)) from error
+
+
+class RegularizedMinimum(Reference):
+    """The one minimum of mean cross-entropy plus weight decay."""
+
+    @property
+    def label(self) -> str:
+        """Its name."""
+        return "exact minimum with weight decay"
+
+    def line(self, run: Run) -> tuple[Tensor, Tensor]:
+        """Newton's method to twelve digits."""
+        x, y = plane_data(run)
+        if not decay(run):
+            raise NotApplicable("there is no weight decay")
+        if not isinstance(run.loss, nn.BCELoss | nn.BCEWithLogitsLoss):
+            raise NotApplicable(f"{type(run.loss).__name__} is not the logistic loss")
+        spared = not run.setting("model.decay_bias", True)
+        return theory.regularized_logistic(x, y, decay(run), decay_bias=not spared)
+
+
+def decay(run: Run) -> float:
+    """The optimizer's weight decay, 0 for none."""
+    return float(run.setting("model.optimizer.weight_decay", 0.0) or 0.0)
+
+
+def all_lines(run: Run, references: list[Reference]) -> dict[str, tuple[Tensor, Tensor]]:
+    """The lines that apply to the run, by label; of equal ones the first."""
+    lines: dict[str, tuple[Tensor, Tensor]] = {}
+    for reference in references:
+        try:
+            w, b = reference.line(run)
+        except NotApplicable:
+            continue
+        for label, (v, c) in lines.items():
+            scale = torch.linalg.vector_norm(w) / torch.linalg.vector_norm(v)
+            if torch.allclose(v * scale, w, atol=1e-9) and torch.allclose(c * scale, b, atol=1e-9):
+                lines[f"{label} = {reference.label}"] = lines.pop(label)
+                break
+        else:
+            lines[reference.label] = (w, b)
+    return lines

@@ -1,0 +1,159 @@
+"""The report page and the last words in the terminal."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from toyml.callbacks.after import AfterFit
+from toyml.report.page import FigureItem, MetricRow, Page, VerdictRow, format_value, write
+from toyml.run import Run
+
+COLORS = {"holds": "green", "refuted": "cyan", "fails": "bold white on red"}
+
+
+class Report(AfterFit):
+    """Write ``report.html`` from what is in the run folder, and close with a short summary.
+
+    To be listed last: it shows the figures and verdicts that the callbacks before it have left.
+
+    Args:
+        question: What the experiment asks.
+        answer: What theory says, in short sentences; measured numbers follow them.
+        source: Who asked, and where.
+        title: Title of the page; the experiment's name by default.
+    """
+
+    def __init__(
+        self,
+        question: str,
+        answer: Sequence[str] = (),
+        source: str = "",
+        title: str | None = None,
+    ) -> None:
+        self.question, self.answer = question, list(answer)
+        self.source, self.title = source, title
+
+    def finish(self, run: Run) -> None:
+        """Write the page, then print."""
+        page = self.page(run)
+        path = write(page, run.folder / "report.html")
+        show(page, str(path))
+
+    def page(self, run: Run) -> Page:
+        """What the page says."""
+        summary = run.summary
+        steps = run.trajectory.steps
+        state: Any = run.status.split()[0]
+        environment = {k: v for k, v in (summary.get("environment") or {}).items() if v is not None}
+        if "seconds_per_step" in summary:
+            environment["time per step"] = f"{summary['seconds_per_step'] * 1e6:,.1f} µs"
+            environment["training time"] = f"{summary['seconds']:,.2f} s"
+            environment["steps run by"] = summary.get("route", "")
+        figures, left_out = drawn_figures(run)
+        config = run.folder / "config.yaml"
+        return Page(
+            title=self.title or run.name,
+            question=self.question,
+            answer=[*self.answer, *measured(run), *left_out],
+            source=self.source,
+            status=state,
+            steps=int(steps[-1]) if len(steps) else 0,
+            verdicts=[VerdictRow(**verdict) for verdict in summary.get("claims", [])],
+            figures=figures,
+            metrics=metric_rows(run),
+            command=f"python -m toyml fit --config {config}" if run.config else "",
+            command_report=f"python -m toyml report {run.folder}" if run.config else "",
+            config_yaml=config.read_text(encoding="utf-8") if run.config else "",
+            environment=environment,
+        )
+
+
+def measured(run: Run) -> list[str]:
+    """The run's own numbers in sentences."""
+    loss = run.metrics.get("loss")
+    if not loss or not loss["value"]:
+        return []
+    first, last = loss["value"][0], loss["value"][-1]
+    return [
+        f"In this run the loss went from {format_value(first)} at step {loss['step'][0]:,} to "
+        f"{format_value(last)} at step {loss['step'][-1]:,}."
+    ]
+
+
+def metric_rows(run: Run) -> list[MetricRow]:
+    """First, last and best value of everything logged."""
+    rows = []
+    for name, column in run.metrics.items():
+        values = [v for v in column["value"] if math.isfinite(v)]
+        if values:
+            # Of a loss or an error the least is best; of an accuracy or a score the greatest.
+            small = any(word in name.lower() for word in ("loss", "error", "mse", "mae"))
+            best = min(values) if small else max(values)
+            rows.append(MetricRow(name, column["value"][0], column["value"][-1], best))
+    return rows
+
+
+def drawn_figures(run: Run) -> tuple[list[FigureItem], list[str]]:
+    """The figures in the run folder in the order of the config, and words on those left out."""
+    folder = run.folder / "figures"
+    found = {path.stem: path for path in sorted(folder.glob("*.json"))} if folder.is_dir() else {}
+    order = {name: i for i, name in enumerate(figure_names(run))}
+    items, left_out = [], []
+    for name in sorted(found, key=lambda n: (order.get(n, len(order)), n)):
+        words = json.loads(found[name].read_text(encoding="utf-8"))
+        if "left_out" in words:
+            left_out.append(f"The figure “{name}” is left out: {words['left_out']}.")
+            continue
+        svg, png = (found[name].with_suffix(f".{kind}") for kind in ("svg", "png"))
+        small = svg.exists() and svg.stat().st_size <= 600_000
+        items.append(
+            FigureItem(
+                title=words["title"],
+                caption=words["caption"],
+                alt=words["alt"],
+                svg=svg.read_text(encoding="utf-8") if small or not png.exists() else None,
+                png=None if small else png.read_bytes(),
+            )
+        )
+    return items, left_out
+
+
+def figure_names(run: Run) -> list[str]:
+    """Names of the figures in the order of the config's callbacks."""
+    callbacks = (run.config.get("trainer") or {}).get("callbacks") or []
+    settings = [c.get("init_args") or {} for c in callbacks if isinstance(c, dict)]
+    return [str(s["name"]) for s in settings if "name" in s]
+
+
+def show(page: Page, path: str) -> None:
+    """Print the verdicts and the path of the report."""
+    console = Console()
+    console.print()
+    console.print(Text(page.question, style="bold"))
+    for sentence in page.answer:
+        console.print(Text(f"  {sentence}"))
+    if page.verdicts:
+        table = Table(box=None, padding=(0, 1), show_edge=False)
+        for name, where in (("claim", "left"), ("predicted", "right"), ("measured", "right")):
+            table.add_column(name, justify=where, overflow="fold")  # type: ignore[arg-type]
+        table.add_column("verdict", no_wrap=True)
+        for row in page.verdicts:
+            words = row.why if row.verdict == "not applicable" else format_value(row.measured, row.digits)
+            table.add_row(
+                Text(row.statement),
+                Text(format_value(row.predicted, row.digits)),
+                Text(words),
+                Text(row.verdict, style=COLORS.get(row.verdict, "dim")),
+            )
+        console.print(table)
+    counts = ", ".join(f"{count} {name}" for name, count in page.counts.items())
+    status = "" if page.status == "finished" else f"[yellow]{page.status} at step {page.steps}[/]  "
+    console.print(f"{status}{counts + '  ' if counts else ''}", end="")
+    console.print(Text(f"report: {path}", style="bold"), soft_wrap=True)
