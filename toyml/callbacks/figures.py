@@ -50,7 +50,7 @@ class Boundary(Figure):
         steps = run.trajectory.steps[indices]
         xs, ys, fields = self.fields(run, x, indices)
         lines = all_lines(run, self.references)
-        canvas = plots.new_figure(7.6, 10.2)
+        canvas = plots.new_figure(6.2, 10.4)
         above, below = canvas.subplots(2, 1)
         for ax in (above, below):
             ax.set_xlim(xs[0], xs[-1])
@@ -64,13 +64,13 @@ class Boundary(Figure):
         plots.add_colorbar(below, surface.mesh, "probability of class 1")
         for ax in (above, below):
             for i, (label, (w, b)) in enumerate(lines.items()):
-                color = plots.STYLE.palette[(1, 2, 4, 3)[i % 4]]
+                color = plots.STYLE.palette[(2, 3, 5)[i % 3]]
                 plots.plot_line(ax, w.numpy(), float(b), label, color=color)
             plots.plot_points(ax, x.numpy(), y.numpy())
             dress(ax, "x₁", "x₂", grid=False)
             plots.add_legend(ax, below=True, columns=2)
         last = int(steps[-1])
-        plots.set_title(above, f"The boundary from step {steps[0]:,} (faint) to {last:,} (strong)")
+        plots.set_title(above, f"The boundary, step {steps[0]:,} (faint) to {last:,}")
         plots.set_title(below, f"What the model says after {last:,} steps")
         names = " and ".join(lines) or "no reference line"
         return Drawing(
@@ -209,6 +209,8 @@ class Curves(Figure):
                 False,
                 np.concatenate([np.asarray(c["value"], float) for c in others.values()]),
             )
+            if all(0 <= v <= 1 for c in others.values() for v in c["value"]):
+                axes[1].set_ylim(-0.04, 1.04)
             plots.add_legend(axes[1])
             plots.set_title(axes[1], "Metrics at the logged steps")
         return Drawing(
