@@ -166,22 +166,25 @@ class Supervised(pl.LightningModule):
         optimizers = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimizers, torch.optim.Optimizer)
         for group, asked in zip(optimizers.param_groups, self._asked, strict=True):
-            changed = {
-                k: v
-                for k, v in asked.items()
-                if k != "initial_lr" and k in group and group[k] != v
-            }
-            if not changed:
-                continue
             if self.lr_scheduler is not None:
-                changed.pop("lr", None)
-                if group.get("initial_lr") != asked.get("initial_lr"):
+                base = group.get("initial_lr", asked.get("lr"))
+                if base != asked.get("lr"):
                     raise UserError(
-                        f"optimizer.lr changed from {group.get('initial_lr')} to "
-                        f"{asked.get('initial_lr')} on resume, but the lr_scheduler continues "
-                        "from the checkpoint; keep the old lr or start a new fit"
+                        f"optimizer.lr changed from {base} to {asked.get('lr')} on resume, but the "
+                        "lr_scheduler continues from the checkpoint; keep the old lr or start anew"
                     )
-            group.update(changed)
+                asked = {k: v for k, v in asked.items() if k != "lr"}
+            group.update({k: v for k, v in asked.items() if k in group})
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take over the checkpoint's precision before its weights are copied.
+
+        Lightning loads a float64 checkpoint into the float32 net and converts afterwards.
+        """
+        tensors = [v for k, v in checkpoint["state_dict"].items() if k.startswith("net.")]
+        dtypes = {v.dtype for v in tensors if v.is_floating_point()}
+        if len(dtypes) == 1:
+            self.net.to(dtypes.pop())
 
     # -- steps -------------------------------------------------------------------------------
 
