@@ -48,7 +48,7 @@ def plot_overlay(
         if len(order) != len(series):
             raise ValueError(f"{name} has {len(series)} values for {len(order)} steps")
         # Runs that coincide are told apart by the earlier, wider line showing at the rim.
-        width = style.line_width + 1.6 * (1 - index / len(runs))
+        width = style.line_width + 1.2 * (1 - (index + 1) / len(runs))
         lines += ax.plot(
             order,
             np.where(np.isfinite(series), series, np.nan),

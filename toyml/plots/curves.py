@@ -104,6 +104,7 @@ def plot_parameters(
             linestyle=style.dash(index),
             linewidth=style.thin_width,
             alpha=0.75,
+            rasterized=table.size > 100_000,  # an SVG with every one of them would not open
             label=group if first else f"_{name}",
         )
     set_step_axis(ax, log_time, style=style)

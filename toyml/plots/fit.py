@@ -10,7 +10,6 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PathCollection
 from matplotlib.lines import Line2D
 from matplotlib.patches import StepPatch
-from matplotlib.text import Text
 from numpy.typing import ArrayLike
 
 from toyml.plots.style import STYLE, Style, dress, step_colors, step_mappable
@@ -43,12 +42,12 @@ class Thresholds(NamedTuple):
     Attributes:
         ticks: One line per threshold in view.
         arrows: One arrow head per threshold in view, towards where the unit is on.
-        note: How many are outside the view; ``None`` if none is.
+        legend: What stands for them in the legend, with the number of those out of view.
     """
 
     ticks: list[Line2D]
     arrows: list[Line2D]
-    note: Text | None
+    legend: Line2D
 
 
 def plot_fit(
@@ -181,24 +180,22 @@ def plot_thresholds(
             markersize=8,
             linestyle="none",
             transform=view,
-            label=label if not arrows else "_arrow",
+            label="_arrow",
             clip_on=False,
             zorder=6,
         )
     ax.set_xlim(low, high)
-    note, outside = None, int((~inside).sum())
-    if outside:
-        note = ax.text(
-            0.99,
-            0.98,
-            f"{outside} of {len(at)} thresholds outside the view",
-            transform=ax.transAxes,
-            ha="right",
-            va="top",
-            fontsize=style.small_size,
-            color=style.muted,
-        )
-    return Thresholds(ticks, arrows, note)
+    outside = int((~inside).sum())
+    (legend,) = ax.plot(
+        [],
+        [],
+        color=style.color(2),
+        marker=9,
+        markersize=8,
+        linestyle="none",
+        label=f"{label}; {outside} of {len(at)} out of view" if outside else label,
+    )
+    return Thresholds(ticks, arrows, legend)
 
 
 def plot_step_prediction(

@@ -260,7 +260,7 @@ def _frame(
     for axis, label in zip((ax.xaxis, ax.yaxis, ax.zaxis), labels, strict=True):
         axis.set_label_text(label, fontsize=style.label_size, color=style.ink)
         axis.set_pane_color((1.0, 1.0, 1.0, 1.0))
-        axis.set_major_locator(MaxNLocator(nbins=4))
+        axis.set_major_locator(MaxNLocator(nbins=3))
         axis._axinfo["grid"].update(color=style.grid, linewidth=0.8)
     ax.tick_params(labelsize=style.small_size - 1, colors=style.muted, pad=1)
     # Leaves room for the labels, which the layout engine does not see in 3-D.

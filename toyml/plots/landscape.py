@@ -155,19 +155,30 @@ def plot_path(
     if not len(points):
         raise ValueError(f"the path {label!r} has no finite point; give at least one")
     halo = [Stroke(linewidth=style.line_width + 1.8, foreground="white"), Normal()]
-    few = len(points) <= 200
     (line,) = ax.plot(
         points[:, 0],
         points[:, 1],
         color=color,
         linestyle=linestyle,
         linewidth=style.line_width,
-        marker="." if few else "",
-        markersize=5,
         path_effects=halo,
         label=label,
         zorder=5,
     )
+    if len(points) <= 200:
+        # Apart from the line: with its halo every one of them would be drawn twice.
+        ax.plot(
+            points[:, 0],
+            points[:, 1],
+            color=color,
+            marker="o",
+            markersize=4.2,
+            markeredgecolor="white",
+            markeredgewidth=0.6,
+            linestyle="none",
+            label="_steps",
+            zorder=5,
+        )
     for place, marker, face in ((points[0], "o", "white"), (points[-1], "s", color)):
         ax.plot(
             [place[0]],

@@ -50,7 +50,7 @@ def plot_points(
                 color=style.class_colors[which],
                 marker=style.class_markers[which],
                 edgecolors="white",
-                linewidths=0.9 if size > 20 else 0.3,
+                linewidths=0.9 if size > 20 else 0.0,
                 label=labels[which],
                 rasterized=len(points) > 1000,
                 zorder=5,

@@ -12,12 +12,11 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
-from matplotlib.colors import Colormap, FuncNorm, LinearSegmentedColormap, Normalize
+from matplotlib.colors import BoundaryNorm, Colormap, FuncNorm, LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.text import Text
@@ -29,17 +28,20 @@ from matplotlib.ticker import (
     StrMethodFormatter,
     SymmetricalLogLocator,
 )
+from matplotlib.transforms import ScaledTranslation
 from numpy.typing import ArrayLike, NDArray
 
 BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
 PURPLE, SKY, INK = "#CC79A7", "#56B4E9", "#24292F"
 
+# Axes of equal scale leave part of the figure empty; dpi counts for rasterized parts of an SVG too.
+_CROP: Mapping[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.08, "dpi": 160}
 # What ``Figure.savefig`` needs beside the path for files that are equal byte by byte whenever the
 # arrays are: no date, no version of the library.
 SAVE_OPTIONS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
-        "png": {"format": "png", "dpi": 160, "metadata": {"Software": None}},
-        "svg": {"format": "svg", "dpi": 160, "metadata": {"Date": None, "Creator": None}},
+        "png": {**_CROP, "format": "png", "metadata": {"Software": None}},
+        "svg": {**_CROP, "format": "svg", "metadata": {"Date": None, "Creator": None}},
     }
 )
 # For ``matplotlib.rc_context`` around ``savefig``: fixed ids, and letters as outlines, so that
@@ -47,16 +49,10 @@ SAVE_OPTIONS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 SAVE_RC: Mapping[str, Any] = MappingProxyType({"svg.hashsalt": "toyml", "svg.fonttype": "path"})
 
 
-def _paled(name: str, share: float) -> Colormap:
-    """A color map mixed with white, for grounds on which lines have to stand out."""
-    colors = matplotlib.colormaps[name](np.linspace(0, 1, 256))[:, :3]
-    return LinearSegmentedColormap.from_list(f"{name}_paled", colors * (1 - share) + share)
-
-
 def _probability_map() -> Colormap:
     # The class colors, pale, and white where the model is undecided.
     return LinearSegmentedColormap.from_list(
-        "probability", ["#6FAAD0", "#B9D5E8", "#FBFBFA", "#F3CBAA", "#E39A63"]
+        "probability", ["#A3C9E2", "#D3E5F1", "#FCFCFB", "#F8DFC9", "#F0BC92"]
     )
 
 
@@ -68,7 +64,10 @@ def _step_map() -> Colormap:
 
 
 def _loss_map() -> Colormap:
-    return _paled("cividis", 0.35)
+    # Light rises with the loss throughout; warm and dark lines stand out on all of it.
+    return LinearSegmentedColormap.from_list(
+        "loss", ["#2F6690", "#6A9BB8", "#A6C6CF", "#D6E4DD", "#F7F4E6"]
+    )
 
 
 @dataclass(frozen=True)
@@ -138,8 +137,9 @@ def new_figure(width: float = 7.0, height: float = 4.5, *, style: Style = STYLE)
     """
     if not (width > 0 and height > 0):
         raise ValueError(f"figure size is {width} x {height}; give inches above 0")
+    # "compressed" is the constrained layout for axes of equal scale: color bars stay beside them.
     return Figure(
-        figsize=(width, height), layout="constrained", facecolor="white", edgecolor=style.ink
+        figsize=(width, height), layout="compressed", facecolor="white", edgecolor=style.ink
     )
 
 
@@ -177,13 +177,8 @@ def set_title(ax: Axes, text: str, *, style: Style = STYLE) -> Text:
         text: One sentence.
         style: Colors and sizes.
     """
-    spec = ax.get_subplotspec()
-    figure = ax.get_figure(root=True)
-    width = figure.get_figwidth() if figure else 7.0
-    if spec is not None:
-        width *= (spec.colspan.stop - spec.colspan.start) / spec.get_gridspec().ncols
-    # A letter is a little more than half as wide as it is high; the axis label takes the rest.
-    columns = max(16, int((width - 0.7) * 72 / (0.56 * style.title_size)))
+    # A letter is a little more than half as wide as it is high.
+    columns = max(16, int(_width(ax) * 72 / (0.56 * style.title_size)))
     return ax.set_title(
         "\n".join(textwrap.wrap(text, columns)),
         fontsize=style.title_size,
@@ -191,6 +186,23 @@ def set_title(ax: Axes, text: str, *, style: Style = STYLE) -> Text:
         loc="left",
         pad=8,
     )
+
+
+def _width(ax: Axes) -> float:
+    """About how many inches wide the Axes will be; the layout is not known before drawing."""
+    figure, spec = ax.get_figure(root=True), ax.get_subplotspec()
+    width, height = figure.get_size_inches() if figure else (7.0, 4.5)
+    if spec is not None:
+        grid = spec.get_gridspec()
+        ratios = np.asarray(grid.get_width_ratios(), dtype=float)
+        width *= ratios[spec.colspan.start : spec.colspan.stop].sum() / ratios.sum()
+        height *= len(spec.rowspan) / grid.nrows
+    width -= 0.8  # tick labels and the axis label
+    if ax.name != "3d" and ax.get_aspect() != "auto":
+        (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
+        shape = abs((right - left) / (top - bottom)) / float(ax.get_aspect())
+        width = min(width, (height - 0.9) * shape + 0.3)
+    return float(width)
 
 
 def add_legend(
@@ -209,7 +221,14 @@ def add_legend(
         return None
     place: dict[str, Any] = {"loc": "best"}
     if below:
-        place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "borderaxespad": 0.0}
+        # Room for tick labels and the axis label, which is the same at every height of the axes.
+        down = ScaledTranslation(0, -3.3 * style.label_size / 72, ax.figure.dpi_scale_trans)
+        place = {
+            "loc": "upper center",
+            "bbox_to_anchor": (0.5, 0.0),
+            "bbox_transform": ax.transAxes + down,
+            "borderaxespad": 0.0,
+        }
     legend = ax.legend(
         handles,
         labels,
@@ -253,6 +272,8 @@ def add_colorbar(
     bar = figure.colorbar(mappable, ax=axes, pad=0.02, fraction=0.046, aspect=26)
     if ticks is None and isinstance(mappable.norm, StepNorm):
         ticks = step_ticks(float(mappable.norm.vmin or 0), float(mappable.norm.vmax or 1))
+    if ticks is None and isinstance(mappable.norm, BoundaryNorm):
+        ticks = mappable.norm.boundaries[::2].tolist()
     if ticks is not None:
         bar.ax.yaxis.set_major_locator(FixedLocator(list(ticks)))
         bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: format_number(value)))
@@ -322,7 +343,7 @@ def set_step_axis(ax: Axes, log_time: bool, *, style: Style = STYLE) -> None:
         dress(ax, "step (logarithmic; 0 to 1 linear)", style=style)
     else:
         ax.set_xscale("linear")
-        ax.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
+        ax.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True, steps=[1, 2, 2.5, 5, 10]))
         ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         dress(ax, "step", style=style)
 
@@ -358,16 +379,16 @@ def set_value_axis(
 
 
 def format_number(value: float) -> str:
-    """A short label: whole numbers with separators, others with up to four digits.
+    """A short label: whole numbers with separators, others with up to three digits.
 
     Example:
         >>> [format_number(v) for v in (0, 10_000, 0.25, 1e6, 3.14159, 2e-7)]
-        ['0', '10,000', '0.25', '10⁶', '3.142', '2e-07']
+        ['0', '10,000', '0.25', '10⁶', '3.14', '2e-07']
     """
     if value >= 1e6 and float(np.log10(value)).is_integer():
         digits = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
         return "10" + str(int(np.log10(value))).translate(digits)
-    return f"{value:,.0f}" if float(value).is_integer() else f"{value:.4g}"
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:.3g}"
 
 
 def as_points(x: ArrayLike) -> NDArray[np.float64]:

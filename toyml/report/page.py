@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import math
 import os
+import re
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -15,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 VERDICTS = ("holds", "fails", "refuted", "not applicable")
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 State = Literal["finished", "unfinished", "diverged"]
 
 
@@ -95,6 +98,26 @@ class FigureItem:
             raise ValueError(f"figure {self.title!r} has no picture; give svg or png")
         if not self.alt.strip():
             raise ValueError(f"figure {self.title!r} has no alternative text; give alt")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in CSS pixels, so that the page does not jump while it opens.
+
+        Raises:
+            ValueError: A picture that does not say how large it is.
+        """
+        if self.svg is not None:
+            found = (
+                re.search(r'<svg[^>]*?\swidth="([\d.]+)pt"', self.svg),
+                re.search(r'<svg[^>]*?\sheight="([\d.]+)pt"', self.svg),
+            )
+            if found[0] and found[1]:
+                return round(float(found[0][1]) / 0.75), round(float(found[1][1]) / 0.75)
+        elif self.png is not None and self.png[:8] == PNG_SIGNATURE:
+            # Drawn at 160 dots per inch, shown at 96.
+            width, height = struct.unpack(">II", self.png[16:24])
+            return round(width * 0.6), round(height * 0.6)
+        raise ValueError(f"figure {self.title!r} is no SVG with sizes in pt, nor a PNG; draw it so")
 
     @property
     def source(self) -> str:
@@ -211,7 +234,9 @@ def format_value(value: float | str | None, decimals: int | None = None) -> str:
     if not math.isfinite(value):
         return "not a number" if math.isnan(value) else "∞" if value > 0 else "−∞"
     size = abs(value)
-    if size and (size < 1e-4 or size >= 1e9) and not (decimals and size >= 10.0 ** (2 - decimals)):
+    if size == 0:
+        return "0"
+    if (size < 1e-4 or size >= 1e9) and not (decimals and size >= 10.0 ** (2 - decimals)):
         return _scientific(value)
     if decimals is None or size >= 1e9:
         whole = len(str(int(size))) if size >= 1 else 0
@@ -224,7 +249,7 @@ def format_value(value: float | str | None, decimals: int | None = None) -> str:
 
 def _leading(size: float) -> int:
     """Zeros after the point before the first digit."""
-    return -math.floor(math.log10(size)) - 1 if size else 0
+    return -math.floor(math.log10(size)) - 1
 
 
 def _scientific(value: float) -> str:
