@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import AxLine
-from matplotlib.quiver import Quiver
-from matplotlib.text import Text
+from matplotlib.text import Annotation, Text
 from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 from numpy.typing import ArrayLike, NDArray
@@ -29,7 +28,7 @@ class HiddenLines(NamedTuple):
     """
 
     lines: dict[int, AxLine]
-    arrows: dict[int, Quiver]
+    arrows: dict[int, Annotation]
     numbers: dict[int, Text]
 
 
@@ -71,6 +70,7 @@ def plot_hidden_lines(
             f"weights {list(W.shape)} and biases {list(b.shape)} do not match; give [h, 2] and [h]"
         )
     xlim, ylim = ax.get_xlim(), ax.get_ylim()
+    length = 0.08 * min(abs(xlim[1] - xlim[0]), abs(ylim[1] - ylim[0]))
     drawn = HiddenLines({}, {}, {})
     anchors: list[NDArray[np.float64]] = []
     for unit in range(len(b)):
@@ -84,7 +84,7 @@ def plot_hidden_lines(
         anchor = _anchor(W[unit], b[unit], xlim, ylim, anchors)
         if anchor is not None:
             anchors.append(anchor)
-            drawn.arrows[unit] = _arrow(ax, anchor, W[unit] / norm, color)
+            drawn.arrows[unit] = _arrow(ax, anchor, W[unit] / norm, length, color)
             drawn.numbers[unit] = _number(ax, anchor, unit, color, style)
     ax.set_xlim(xlim)
     ax.set_ylim(ylim)
@@ -196,24 +196,27 @@ def _anchor(
 
 
 def _arrow(
-    ax: Axes, anchor: NDArray[np.float64], direction: NDArray[np.float64], color: str
-) -> Quiver:
-    limits = ax.dataLim.frozen()
-    arrow = ax.quiver(
-        [anchor[0]],
-        [anchor[1]],
-        [direction[0]],
-        [direction[1]],
-        color=color,
-        angles="xy",
-        units="inches",
-        scale_units="inches",
-        scale=1 / 0.34,
-        width=0.03,
+    ax: Axes,
+    anchor: NDArray[np.float64],
+    direction: NDArray[np.float64],
+    length: float,
+    color: str,
+) -> Annotation:
+    tip = anchor + length * direction
+    return ax.annotate(
+        "",
+        xy=(float(tip[0]), float(tip[1])),
+        xytext=(float(anchor[0]), float(anchor[1])),
+        arrowprops={
+            "arrowstyle": "-|>",
+            "color": color,
+            "linewidth": 2.0,
+            "shrinkA": 0,
+            "shrinkB": 0,
+            "mutation_scale": 14,
+        },
         zorder=6,
     )
-    ax.dataLim.set(limits)
-    return arrow
 
 
 def _number(ax: Axes, anchor: NDArray[np.float64], unit: int, color: str, style: Style) -> Text:
