@@ -1,0 +1,96 @@
+"""Losses on a grid of a plane in parameter space."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from toyml.measures.forward import Forward, check, chunks, fitting, stack_size
+from toyml.measures.objective import objective
+from toyml.measures.plane import Plane, at
+
+
+def landscape(
+    net: nn.Module,
+    losses: Mapping[str, nn.Module],
+    plane: Plane,
+    a: Tensor,
+    b: Tensor,
+    x: Tensor,
+    y: Tensor,
+    *,
+    chunk: int | None = None,
+) -> dict[str, Tensor]:
+    """One or more losses at every point of a grid; all of them share each forward pass.
+
+    Entry [i, j] is the loss at a[j], b[i]: rows go up the second direction, columns along the
+    first, as ``contour(a, b, ...)`` takes them. Memory beyond the result does not grow with the
+    grid.
+
+    Args:
+        net: Any module that maps x [n, d] to [n, k].
+        losses: Loss modules by name, each with its own reduction (the mean by default); they need
+            not be the one trained on.
+        plane: The plane, in the parameters of the net.
+        a: Coordinates along the first direction [g1], in the dtype of the plane.
+        b: Coordinates along the second direction [g2].
+        x: Inputs [n, d], in the dtype of the plane.
+        y: Targets.
+        chunk: Grid points evaluated at once; by default as many as fit the cache.
+
+    Returns:
+        [g2, g1] by name of the loss.
+
+    Raises:
+        ValueError: No losses, axes that are not vectors of the plane's dtype, a chunk below 1, or
+            what ``toyml.measures.losses`` refuses.
+
+    Example:
+        >>> from toyml.measures.plane import plane_of_parameters
+        >>> start = {"weight": torch.zeros(1, 1), "bias": torch.zeros(1)}
+        >>> plane = plane_of_parameters(start, "weight[0,0]", "bias[0]")
+        >>> x, y = torch.ones(1, 1), torch.zeros(1, 1)
+        >>> a, b = torch.tensor([0.0, 1.0, 2.0]), torch.tensor([0.0, 10.0])
+        >>> landscape(nn.Linear(1, 1), {"L1": nn.L1Loss()}, plane, a, b, x, y)["L1"]
+        tensor([[ 0.,  1.,  2.],
+                [10., 11., 12.]])
+    """
+    if not losses:
+        raise ValueError("losses is empty; give at least one loss module by name")
+    for axis in (a, b):
+        if axis.ndim != 1 or axis.dtype != x.dtype:
+            raise ValueError(
+                f"an axis has shape {list(axis.shape)} and is {axis.dtype}; "
+                f"give a vector of {x.dtype}, the dtype of x"
+            )
+    if chunk is not None and chunk < 1:
+        raise ValueError(f"chunk is {chunk}; it has to be at least 1 grid point")
+    single = {name: p.detach().unsqueeze(0) for name, p in plane.origin.items()}
+    check(net, single, x, y)
+    across, up = (axis.reshape(-1) for axis in torch.meshgrid(a, b, indexing="xy"))
+    measures = [objective(loss, y) for loss in losses.values()]
+    values = x.new_empty(len(losses), len(across))
+    with torch.no_grad(), Forward(net, x) as forward:
+        size = forward.chunk(single) if chunk is None else chunk
+        done = 0
+        for block in _blocks(plane, across, up, size):
+            for part in chunks(block, stack_size(block), size):
+                output = forward(part)
+                piece = slice(done, done := done + len(output))
+                for row, measure in zip(values, measures, strict=True):
+                    row[piece] = measure(output)
+    return {name: row.view(len(b), len(a)) for name, row in zip(losses, values, strict=True)}
+
+
+def _blocks(plane: Plane, a: Tensor, b: Tensor, size: int) -> Iterator[dict[str, Tensor]]:
+    """The parameters at all points, in blocks of whole chunks.
+
+    A small net's parameters are made for many chunks at once: one by one, that would take as long
+    as evaluating them.
+    """
+    scalars = sum(p.numel() for p in plane.origin.values())
+    block = size * max(1, fitting(scalars * a.element_size(), a.device) // size)
+    for start in range(0, len(a), block):
+        yield at(plane, a[start : start + block], b[start : start + block])
