@@ -2,6 +2,7 @@
 
     python benchmarks/startup.py             # a minute or two
     python benchmarks/startup.py --short     # every command once
+    python benchmarks/startup.py --update docs/speed.md    # and put the tables there
 
 Three tables. *Commands*: wall time of whole processes, against ``import torch, lightning`` alone.
 *Stages*: one ``toyml fit`` cut at the places where something else begins, in a process of its own;
@@ -213,6 +214,7 @@ def main(words: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
     parser.add_argument("--repeats", type=int, default=5, help="runs of each (default: 5)")
     parser.add_argument("--short", action="store_true", help="each once, without the long ones")
     parser.add_argument("--json", type=Path, help="write the numbers to this file")
+    parser.add_argument("--update", type=Path, help="put the tables into this file (docs/speed.md)")
     options = parser.parse_args(words)
     repeats = 1 if options.short else options.repeats
     result = {
@@ -225,7 +227,22 @@ def main(words: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
     show("peak memory", result["peak memory, MiB"], "MiB", 0)
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    if options.update:
+        # Not at the top: it imports torch. The folder is not on the path of a script.
+        sys.path.append(str(ROOT))
+        from benchmarks.training import write_between
+
+        tables = [markdown(title, values) for title, values in result.items()]
+        write_between(options.update, "startup", "\n\n".join(tables))
     return result
+
+
+def markdown(title: str, values: dict[str, float]) -> str:
+    """A table for docs/speed.md; the unit is the last word of its title."""
+    what, unit = title.rsplit(", ", 1)
+    digits = {"seconds": 2, "milliseconds": 1}.get(unit, 0)
+    rows = [f"| {name} | {value:,.{digits}f} |" for name, value in values.items()]
+    return "\n".join([f"| {what} | {unit} |", "|---|---|", *rows])
 
 
 if __name__ == "__main__":

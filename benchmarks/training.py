@@ -2,6 +2,7 @@
 
     python benchmarks/training.py                    # five cases, 7 pairs each, minutes
     python benchmarks/training.py --stock --long     # and stock Lightning, and a million steps
+    python benchmarks/training.py --stock --long --update docs/speed.md    # and put it there
     python benchmarks/training.py --short            # a few steps of everything, seconds
 
 The loop is ``zero_grad``, forward, loss, ``backward``, ``optimizer.step``: one thread, torch.optim
@@ -550,6 +551,50 @@ def show(rows: Sequence[Row], console: Console) -> None:
     console.print(table)
 
 
+def markdown(rows: Sequence[Row]) -> str:
+    """The same as a table for docs/speed.md, one line per case."""
+    lines = [
+        "| case | loop µs | stock Lightning | eager (at most) | compiled (at most) "
+        "| eager µs | compiled µs | compiler s | compiled weights, float32 itself |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name in dict.fromkeys(row.case for row in rows):
+        sides = {row.side: row for row in rows if row.case == name}
+        eager, fast, other = (sides.get(side) for side in ("eager", "compiled", "stock"))
+        first = eager or fast
+        if first is None:
+            continue
+        lines.append(
+            f"| {name}, {first.steps:,} steps | {first.plain_us:.0f} "
+            f"| {f'{other.ratio:.1f}' if other else ''} "
+            f"| {ratio_text(eager)} | {ratio_text(fast)} "
+            f"| {f'{eager.us:.0f}' if eager else ''} | {f'{fast.us:.1f}' if fast else ''} "
+            f"| {f'{fast.compile_cold:.2f}' if fast else ''} "
+            f"| {f'{fast.deviation:.0e}, {fast.rounding:.0e}' if fast and eager else ''} |"
+        )
+    return "\n".join(lines)
+
+
+def ratio_text(row: Row | None) -> str:
+    if row is None:
+        return ""
+    return f"**{row.ratio:.2g}**" + ("" if row.limit is None else f" ({row.limit:.2f})")
+
+
+def write_between(path: Path, name: str, text: str) -> None:
+    """Replace what stands between ``<!-- name -->`` and ``<!-- end of name -->`` in a file.
+
+    Raises:
+        ValueError: The file does not have both marks once.
+    """
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    old = path.read_text(encoding="utf-8")
+    if old.count(begin) != 1 or old.count(end) != 1:
+        raise ValueError(f"{path} has to hold {begin} and {end} once each; add them")
+    head, tail = old.split(begin)[0], old.split(end)[1]
+    path.write_text(f"{head}{begin}\n{text}\n{end}{tail}", encoding="utf-8")
+
+
 def weights_text(row: Row) -> str:
     if row.side == "stock" or row.case == LONG.name:
         return ""
@@ -581,6 +626,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--long", action="store_true", help="also a million compiled steps")
     parser.add_argument("--short", action="store_true", help="a few steps of everything")
     parser.add_argument("--json", type=Path, help="write everything measured to this file")
+    parser.add_argument("--update", type=Path, help="put the table into this file (docs/speed.md)")
     return parser
 
 
@@ -607,6 +653,8 @@ def main(words: Sequence[str] | None = None, console: Console | None = None) -> 
     if options.json:
         result = {"machine": machine(), "pairs": pairs, "rows": [row.summary() for row in rows]}
         options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    if options.update:
+        write_between(options.update, "training", markdown(rows))
     return rows
 
 

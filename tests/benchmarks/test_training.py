@@ -69,3 +69,24 @@ def test_stages_of_a_fit_are_in_their_order_and_cover_the_afterwork(root: Path) 
     assert names.index("steps") == names.index("Trainer.fit before the first step") + 1
     assert "afterwards: Report" in names
     assert all(value >= 0 for value in stages.values())
+
+
+def test_tables_replace_what_stands_between_their_marks(tmp_path: Path) -> None:
+    page = tmp_path / "speed.md"
+    page.write_text("before\n<!-- training -->\nold\n<!-- end of training -->\nafter\n")
+    row = training.Row("a case", "eager", 5000, 1.1, ratios=[0.5, 0.4, 0.6], us=70.0)
+    training.write_between(page, "training", training.markdown([row]))
+    text = page.read_text()
+    assert "old" not in text
+    assert "| a case, 5,000 steps |" in text
+    assert "**0.5** (1.10)" in text
+    assert text.startswith("before\n")
+    assert text.endswith("\nafter\n")
+    with pytest.raises(ValueError, match="add them"):
+        training.write_between(page, "startup", "")
+
+
+def test_documentation_has_room_for_both_tables(root: Path) -> None:
+    text = (root / "docs" / "speed.md").read_text()
+    for name in ("training", "startup"):
+        assert text.count(f"<!-- {name} -->") == text.count(f"<!-- end of {name} -->") == 1
