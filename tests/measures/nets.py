@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -17,11 +18,14 @@ class Wrapped(nn.Module):
         self.inner = inner
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.inner(x)
+        result: Tensor = self.inner(x)
+        return result
 
 
 class Branched(nn.Module):
     """A skip connection, a buffer and a parameter that is a scalar: no chain."""
+
+    shift: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,7 +34,8 @@ class Branched(nn.Module):
         self.register_buffer("shift", torch.tensor([[0.25, -0.5]]))
 
     def forward(self, x: Tensor) -> Tensor:
-        return (torch.tanh(self.inside(x)) * self.scale + x + self.shift).sum(1, keepdim=True)
+        result: Tensor = torch.tanh(self.inside(x)) * self.scale + x + self.shift
+        return result.sum(1, keepdim=True)
 
 
 def mlp(*widths: int, activation: type[nn.Module] = nn.Tanh) -> nn.Sequential:
@@ -64,3 +69,11 @@ def looped(net: nn.Module, parameters: dict[str, Tensor], x: Tensor) -> Tensor:
         return torch.stack(
             [functional_call(net, {k: p[s] for k, p in parameters.items()}, x) for s in range(t)]
         )
+
+
+def parabola() -> tuple[Tensor, Tensor]:
+    """Fifty points of a noisy parabola, to which a line is fitted: least squares by hand."""
+    generator = np.random.RandomState(20240215)
+    x = generator.randn(50).astype("float32")
+    y = (0.75 * x**2 + x + 2 + 0.3 * generator.randn(50)).astype("float32")
+    return torch.tensor(x).double()[:, None], torch.tensor(y).double()[:, None]

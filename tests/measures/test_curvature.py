@@ -1,14 +1,13 @@
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
 from torch.func import functional_call, jacrev
 
-from tests.measures.nets import Branched, Wrapped, data, mlp, random_stack
+from tests.measures.nets import Branched, Wrapped, data, mlp, parabola, random_stack
 from toyml.measures import curvature as curvature_module
 from toyml.measures import (
     flatten,
@@ -23,18 +22,14 @@ from toyml.measures import (
 BCE = nn.BCEWithLogitsLoss()
 
 
-def oracle(net, loss, stack, x, y):
-    def value(flat):
-        return loss(functional_call(net, unflatten(flat, stack), x), y)
+def oracle(
+    net: nn.Module, loss: nn.Module, stack: dict[str, Tensor], x: Tensor, y: Tensor
+) -> Tensor:
+    def value(flat: Tensor) -> Tensor:
+        result: Tensor = loss(functional_call(net, unflatten(flat, stack), x), y)
+        return result
 
     return torch.stack([jacrev(jacrev(value))(flat) for flat in flatten(stack)])
-
-
-def parabola():
-    generator = np.random.RandomState(20240215)
-    x = generator.randn(50).astype("float32")
-    y = (0.75 * x**2 + x + 2 + 0.3 * generator.randn(50)).astype("float32")
-    return tuple(torch.tensor(v).double()[:, None] for v in (x, y))
 
 
 def test_the_squared_error_of_a_line_has_its_known_eigenvalues() -> None:
@@ -65,7 +60,7 @@ def test_hessians_are_those_of_nested_differentiation(loss: nn.Module, wrap: boo
 @pytest.mark.parametrize("net", [Branched().double(), mlp(2, 4), Wrapped(mlp(2, 3, 4))])
 def test_other_nets_and_losses(net: nn.Module) -> None:
     stack, (x, y) = random_stack(net, 3), data(6)
-    loss = BCE
+    loss: nn.Module = BCE
     if not isinstance(net, Branched):
         loss, y = nn.CrossEntropyLoss(), torch.arange(6) % 4
     expected = torch.linalg.eigvalsh(oracle(net, loss, stack, x, y))
@@ -108,11 +103,11 @@ def test_lanczos_finds_the_largest_eigenvalues(net: nn.Module) -> None:
     torch.testing.assert_close(got, expected, rtol=1e-8, atol=1e-10)
 
 
-def quadratic(matrix):
+def quadratic(matrix: Tensor) -> tuple[nn.Module, nn.Module, Tensor, Tensor]:
     """A net and a loss whose Hessian is the given matrix."""
 
     class Form(nn.Module):
-        def forward(self, output, y):
+        def forward(self, output: Tensor, y: Tensor) -> Tensor:
             return output.square().mul(y).sum() / 2
 
     values, vectors = torch.linalg.eigh(matrix)
@@ -168,7 +163,7 @@ def test_sharpness_is_the_same_by_either_route(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_loss_that_is_linear_in_the_parameters_has_no_curvature() -> None:
     class Mean(nn.Module):
-        def forward(self, output, y):
+        def forward(self, output: Tensor, y: Tensor) -> Tensor:
             return output.mean()
 
     net, (x, y) = mlp(2, 1), data(6)

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from tests.measures.nets import Branched, Wrapped, data, looped, mlp, random_stack
@@ -15,7 +16,7 @@ from toyml.measures import gradients, losses, outputs, snapshot
 from toyml.measures.chain import ELEMENTWISE, read_chain
 from toyml.models import MLP, Linear
 
-NETS = {
+NETS: dict[str, Callable[[], nn.Module]] = {
     "linear": lambda: nn.Linear(2, 1).double(),
     "no bias": lambda: nn.Sequential(
         nn.Linear(2, 3, bias=False), nn.ReLU(), nn.Linear(3, 2)
@@ -31,7 +32,7 @@ NETS = {
     ).double(),
     "dropout": lambda: nn.Sequential(nn.Linear(2, 3), nn.Dropout(0.5), nn.Linear(3, 1)).double(),
 }
-LOSSES = {
+LOSSES: dict[str, nn.Module] = {
     "mse": nn.MSELoss(),
     "sum": nn.MSELoss(reduction="sum"),
     "l1": nn.L1Loss(),
@@ -66,7 +67,7 @@ def test_chains_are_recognised_and_agree_with_the_general_route(name: str) -> No
     )
 
 
-@pytest.mark.parametrize("activation", sorted(ELEMENTWISE, key=lambda kind: kind.__name__))
+@pytest.mark.parametrize("activation", sorted(ELEMENTWISE, key=str))
 def test_every_activation_of_a_chain_treats_all_numbers_alike(activation: type[nn.Module]) -> None:
     net = nn.Sequential(nn.Linear(2, 3), activation(), nn.Linear(3, 2)).double()
     stack, (x, _) = random_stack(net, 3), data(5)
@@ -77,11 +78,13 @@ def test_every_activation_of_a_chain_treats_all_numbers_alike(activation: type[n
 
 def test_what_may_compute_something_else_is_not_taken_for_a_chain() -> None:
     class Twice(nn.Sequential):
-        def forward(self, x):
-            return 2 * super().forward(x)
+        def forward(self, x: Tensor) -> Tensor:
+            for module in self:
+                x = module(x)
+            return 2 * x
 
     class Scaled(nn.Linear):
-        def forward(self, x):
+        def forward(self, x: Tensor) -> Tensor:
             return 3 * super().forward(x)
 
     hooked = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1)).double()
@@ -121,9 +124,8 @@ def test_outputs_of_any_shape(t: int, n: int, widths: list[int], chunk: int | No
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("wrap", [False, True])
 def test_losses_and_gradients_are_those_of_a_loop(name: str, wrap: bool) -> None:
-    loss, net = LOSSES[name], mlp(2, 3, 1)
-    if wrap:
-        net = Wrapped(net)
+    loss = LOSSES[name]
+    net = Wrapped(mlp(2, 3, 1)) if wrap else mlp(2, 3, 1)
     stack, (x, y) = random_stack(net, 4), data(9)
     got = gradients(net, loss, stack, x, y, chunk=3)
     for s in range(4):
@@ -138,7 +140,7 @@ def test_losses_and_gradients_are_those_of_a_loop(name: str, wrap: bool) -> None
 
 def test_losses_that_are_not_elementwise() -> None:
     class Hinge(nn.Module):
-        def forward(self, output, y):
+        def forward(self, output: Tensor, y: Tensor) -> Tensor:
             return torch.relu(1 - (2 * y - 1) * output).mean()
 
     net, (x, y) = mlp(2, 3, 4), data(9)
@@ -168,12 +170,13 @@ def test_a_snapshot_that_is_not_finite_does_not_touch_the_others() -> None:
 
 def test_a_parameter_the_loss_ignores_has_gradient_zero() -> None:
     class Lazy(nn.Module):
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             self.used, self.unused = nn.Linear(2, 1), nn.Linear(2, 1)
 
-        def forward(self, x):
-            return self.used(x)
+        def forward(self, x: Tensor) -> Tensor:
+            result: Tensor = self.used(x)
+            return result
 
     net, (x, y) = Lazy().double(), data(4)
     got = gradients(net, nn.MSELoss(), random_stack(net, 2), x, y)
@@ -198,9 +201,25 @@ def test_nothing_is_written_to_the_module(name: str) -> None:
     assert all(p.grad is None and p.requires_grad for p in net.parameters())
 
 
+def test_a_module_that_writes_to_its_buffers_writes_to_copies() -> None:
+    class Counting(nn.Linear):
+        calls: Tensor
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.calls.add_(1)
+            return nn.functional.linear(x, self.weight, self.bias)
+
+    net = Counting(2, 1).double()
+    net.register_buffer("calls", torch.zeros((), dtype=torch.float64))
+    stack, (x, y) = random_stack(net, 3), data(4)
+    outputs(net, stack, x, chunk=1)
+    gradients(net, nn.MSELoss(), stack, x, y)
+    assert net.calls == 0
+
+
 def test_the_training_flag_comes_back_after_an_error() -> None:
     class Broken(nn.Linear):
-        def forward(self, x):
+        def forward(self, x: Tensor) -> Tensor:
             raise RuntimeError("broken")
 
     net = Broken(2, 1).double()

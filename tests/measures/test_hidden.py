@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tests.measures.nets import Branched, data, mlp, random_stack
-from toyml.measures import activations, first_layer, hidden_lines, step_prediction, thresholds
+from toyml.measures import (
+    activations,
+    first_layer,
+    hidden_lines,
+    outputs,
+    step_prediction,
+    thresholds,
+)
 from toyml.models import MLP
 
 NUMBERS = st.floats(-5, 5).map(lambda v: round(v, 2))
@@ -20,8 +27,8 @@ def test_the_first_layer_by_net_and_by_parameters() -> None:
     assert torch.equal(weights, stack["hidden1.weight"])
     assert torch.equal(biases, stack["hidden1.bias"])
     weights, biases = first_layer(net)
-    assert torch.equal(weights[0], net.hidden1.weight)
-    assert torch.equal(biases[0], net.hidden1.bias)
+    assert torch.equal(weights[0], net.get_parameter("hidden1.weight"))
+    assert torch.equal(biases[0], net.get_parameter("hidden1.bias"))
 
 
 def test_a_first_layer_without_bias_or_without_weights() -> None:
@@ -91,8 +98,6 @@ def test_the_step_prediction_is_the_limit_of_steep_sigmoids() -> None:
     net = MLP([1, 4, 1], output_activation=nn.Sigmoid()).double()
     stack, (x, _) = random_stack(net, 5), data(20, 1)
     steep = stack | {name: 1e6 * p for name, p in stack.items() if name.startswith("hidden1")}
-    from toyml.measures import outputs
-
     torch.testing.assert_close(
         step_prediction(net, stack, x), outputs(net, steep, x), atol=1e-6, rtol=0
     )

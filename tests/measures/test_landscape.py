@@ -1,14 +1,13 @@
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
 from torch.func import functional_call
 
-from tests.measures.nets import Branched, Wrapped, data, mlp, random_stack
+from tests.measures.nets import Branched, Wrapped, data, mlp, parabola, random_stack
 from toyml.measures import Plane, at, landscape, plane_of_parameters
 
 LOSSES = {"MSE": nn.MSELoss(), "L1": nn.L1Loss(), "Huber": nn.HuberLoss(), "S": nn.SmoothL1Loss()}
@@ -19,9 +18,12 @@ def any_plane(net: nn.Module) -> Plane:
     return Plane(*({name: p[i] for name, p in stack.items()} for i in range(3)))
 
 
-def direct(net, loss, plane, a, b, x, y):
+def direct(
+    net: nn.Module, loss: nn.Module, plane: Plane, a: Tensor, b: Tensor, x: Tensor, y: Tensor
+) -> Tensor:
     one = {name: p[0] for name, p in at(plane, a[None], b[None]).items()}
-    return loss(functional_call(net, one, x), y).detach()
+    value: Tensor = loss(functional_call(net, one, x), y)
+    return value.detach()
 
 
 @pytest.mark.parametrize(
@@ -52,10 +54,7 @@ def test_the_chunk_changes_nothing(g1: int, g2: int, chunk: int | None, wrap: bo
 
 
 def test_the_squared_error_of_a_line_is_its_quadratic() -> None:
-    generator = np.random.RandomState(20240215)
-    x = generator.randn(50).astype("float32")
-    y = (0.75 * x**2 + x + 2 + 0.3 * generator.randn(50)).astype("float32")
-    x, y = (torch.tensor(v).double()[:, None] for v in (x, y))
+    x, y = parabola()
     net = nn.Linear(1, 1).double()
     plane = plane_of_parameters(dict(net.named_parameters()), "weight[0,0]", "bias[0]")
     a, b = torch.linspace(-5, 8, 101).double(), torch.linspace(-4, 6, 51).double()
