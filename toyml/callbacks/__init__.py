@@ -2,15 +2,19 @@
 
 from toyml.callbacks.after import AfterFit
 from toyml.callbacks.checkpoint import LastCheckpoint
+from toyml.callbacks.curve_figures import Fit, SideErrors, Thresholds
 from toyml.callbacks.figure import Drawing, Figure
 from toyml.callbacks.figures import AngleLaw, Boundary, Curves, Parameters
+from toyml.callbacks.hidden_figures import Activations, HiddenLines
 from toyml.callbacks.progress import Progress
 from toyml.callbacks.recorder import Recorder
 from toyml.callbacks.references import Bisector, DescentLimit, Reference, RegularizedMinimum
 from toyml.callbacks.report import Report
+from toyml.callbacks.seeds import SeedOutcomes, Seeds, SeedSides
 from toyml.callbacks.verdicts import Verdicts
 
 __all__ = [
+    "Activations",
     "AfterFit",
     "AngleLaw",
     "Bisector",
@@ -19,6 +23,8 @@ __all__ = [
     "DescentLimit",
     "Drawing",
     "Figure",
+    "Fit",
+    "HiddenLines",
     "LastCheckpoint",
     "Parameters",
     "Progress",
@@ -26,5 +32,10 @@ __all__ = [
     "Reference",
     "RegularizedMinimum",
     "Report",
+    "SeedOutcomes",
+    "SeedSides",
+    "Seeds",
+    "SideErrors",
+    "Thresholds",
     "Verdicts",
 ]

@@ -18,6 +18,16 @@ from toyml.claims.claim import (
     Refuted,
     Verdict,
 )
+from toyml.claims.hidden import Enclosed, FloorHolds, LossBetween, RegionsOf
+from toyml.claims.seeds import SeedQuantile, SeedsBelow, SeedsLeftBetter, SeedsLower
+from toyml.claims.sides import (
+    BetterSide,
+    LeftShare,
+    MeanSquare,
+    SideError,
+    SmallestTarget,
+    WorstRowShare,
+)
 from toyml.claims.values import LossAt, MetricAt, ParameterAt
 
 __all__ = [
@@ -27,15 +37,29 @@ __all__ = [
     "REFUTED",
     "AngleAt",
     "AngleLaw",
+    "BetterSide",
     "Claim",
     "DistanceGrows",
+    "Enclosed",
     "Equals",
+    "FloorHolds",
+    "LeftShare",
     "LossAt",
+    "LossBetween",
+    "MeanSquare",
     "MetricAt",
     "MisclassifiedSteps",
     "NotApplicable",
     "ParameterAt",
     "Refuted",
+    "RegionsOf",
+    "SeedQuantile",
+    "SeedsBelow",
+    "SeedsLeftBetter",
+    "SeedsLower",
+    "SideError",
     "SmallerDistance",
+    "SmallestTarget",
     "Verdict",
+    "WorstRowShare",
 ]
