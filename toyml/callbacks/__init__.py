@@ -3,12 +3,14 @@
 from toyml.callbacks.after import AfterFit
 from toyml.callbacks.checkpoint import LastCheckpoint
 from toyml.callbacks.curve_figures import Fit, SideErrors, Thresholds
+from toyml.callbacks.descent_figures import CompanionCheck, Landscape, Stability
 from toyml.callbacks.figure import Drawing, Figure
 from toyml.callbacks.figures import AngleLaw, Boundary, Curves, Parameters
 from toyml.callbacks.hidden_figures import Activations, HiddenLines
 from toyml.callbacks.progress import Progress
 from toyml.callbacks.recorder import Recorder
 from toyml.callbacks.references import Bisector, DescentLimit, Reference, RegularizedMinimum
+from toyml.callbacks.replay import Replay
 from toyml.callbacks.report import Report
 from toyml.callbacks.seeds import SeedOutcomes, Seeds, SeedSides
 from toyml.callbacks.verdicts import Verdicts
@@ -19,23 +21,27 @@ __all__ = [
     "AngleLaw",
     "Bisector",
     "Boundary",
+    "CompanionCheck",
     "Curves",
     "DescentLimit",
     "Drawing",
     "Figure",
     "Fit",
     "HiddenLines",
+    "Landscape",
     "LastCheckpoint",
     "Parameters",
     "Progress",
     "Recorder",
     "Reference",
     "RegularizedMinimum",
+    "Replay",
     "Report",
     "SeedOutcomes",
     "SeedSides",
     "Seeds",
     "SideErrors",
+    "Stability",
     "Thresholds",
     "Verdicts",
 ]

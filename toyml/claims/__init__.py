@@ -19,6 +19,24 @@ from toyml.claims.claim import (
     Verdict,
 )
 from toyml.claims.hidden import Enclosed, FloorHolds, LossBetween, RegionsOf
+from toyml.claims.minimum import (
+    DistanceFrom,
+    ExcessLoss,
+    HighestValue,
+    LowestValue,
+    MinimumDistance,
+    MinimumLoss,
+)
+from toyml.claims.printed import Printed
+from toyml.claims.quadratic import (
+    BestLearningRate,
+    CompanionPath,
+    HessianEigenvalue,
+    SpectralRadius,
+    StabilityLimit,
+    StabilityMargin,
+)
+from toyml.claims.replay import SameTraining
 from toyml.claims.seeds import SeedQuantile, SeedsBelow, SeedsLeftBetter, SeedsLower
 from toyml.claims.sides import (
     BetterSide,
@@ -37,22 +55,33 @@ __all__ = [
     "REFUTED",
     "AngleAt",
     "AngleLaw",
+    "BestLearningRate",
     "BetterSide",
     "Claim",
+    "CompanionPath",
+    "DistanceFrom",
     "DistanceGrows",
     "Enclosed",
     "Equals",
+    "ExcessLoss",
     "FloorHolds",
+    "HessianEigenvalue",
+    "HighestValue",
     "LeftShare",
     "LossAt",
     "LossBetween",
+    "LowestValue",
     "MeanSquare",
     "MetricAt",
+    "MinimumDistance",
+    "MinimumLoss",
     "MisclassifiedSteps",
     "NotApplicable",
     "ParameterAt",
+    "Printed",
     "Refuted",
     "RegionsOf",
+    "SameTraining",
     "SeedQuantile",
     "SeedsBelow",
     "SeedsLeftBetter",
@@ -60,6 +89,9 @@ __all__ = [
     "SideError",
     "SmallerDistance",
     "SmallestTarget",
+    "SpectralRadius",
+    "StabilityLimit",
+    "StabilityMargin",
     "Verdict",
     "WorstRowShare",
 ]

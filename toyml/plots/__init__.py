@@ -38,6 +38,7 @@ from toyml.plots.landscape import (
 )
 from toyml.plots.points import plot_line, plot_points
 from toyml.plots.seeds import Distribution, Outcomes, plot_distribution, plot_outcomes
+from toyml.plots.stability import plot_radii
 from toyml.plots.style import (
     SAVE_OPTIONS,
     SAVE_RC,
@@ -87,6 +88,7 @@ __all__ = [
     "plot_path",
     "plot_paths",
     "plot_points",
+    "plot_radii",
     "plot_step_prediction",
     "plot_thresholds",
     "set_title",

@@ -1,0 +1,80 @@
+"""Judge claims about the same start and data trained with other settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning.pytorch.cli import OptimizerCallable
+from torch import nn
+
+from toyml.callbacks.after import AfterFit
+from toyml.claims import NOT_APPLICABLE, Claim, NotApplicable, Verdict
+from toyml.claims.claim import check_given
+from toyml.claims.replay import replayed
+from toyml.run import Run
+
+
+class Replay(AfterFit):
+    """Train once more from the run's start with other settings, and judge claims about that.
+
+    So one report answers "and with momentum?" without a second run. The verdicts follow those that
+    are there already: to be listed after ``Verdicts``.
+
+    Args:
+        claims: What is claimed of the other training, each statement worded differently; what they
+            presuppose is said here, not in the claim.
+        steps: Number of updates of the other training.
+        optimizer: Its optimizer; ``null`` takes the run's own.
+        loss: Its loss; ``null`` takes the run's own.
+        float64: Train in float64, whatever the precision of the run; otherwise in the run's.
+        given: Settings of the run that all claims presuppose, by dotted key of the config.
+
+    Raises:
+        ValueError: A negative number of steps, the same statement twice, or a claim with
+            presuppositions of its own.
+    """
+
+    def __init__(
+        self,
+        claims: list[Claim],
+        steps: int,
+        optimizer: OptimizerCallable | None = None,
+        loss: nn.Module | None = None,
+        float64: bool = True,
+        given: dict[str, Any] | None = None,
+    ) -> None:
+        if steps < 0:
+            raise ValueError(f"steps is {steps}; a replay needs 0 or more")
+        statements = [claim.statement for claim in claims]
+        for claim in claims:
+            if statements.count(claim.statement) > 1:
+                raise ValueError(f"the claim {claim.statement!r} is there twice; word them apart")
+            if claim.given:
+                raise ValueError(f"{claim.statement!r} has its own given; move it to the Replay")
+        self.claims, self.steps, self.given = claims, steps, given or {}
+        self.optimizer, self.loss, self.float64 = optimizer, loss, float64
+
+    def finish(self, run: Run) -> None:
+        """Judge all claims and put the verdicts behind the others."""
+        mine = [verdict.as_dict() for verdict in self.judge(run)]
+        statements = {verdict["statement"] for verdict in mine}
+        others = [v for v in run.summary.get("claims", []) if v["statement"] not in statements]
+        run.update_summary(claims=[*others, *mine])
+
+    def judge(self, run: Run) -> list[Verdict]:
+        """Train once more and judge there."""
+        dtype = torch.float64 if self.float64 else None
+        try:
+            check_given(run, self.given)
+            with replayed(
+                run, self.steps, optimizer=self.optimizer, loss=self.loss, dtype=dtype
+            ) as other:
+                return [claim.judge(other) for claim in self.claims]
+        except NotApplicable as why:
+            return [
+                Verdict(
+                    c.statement, c.predicted, None, c.tolerance, NOT_APPLICABLE, str(why), c.source
+                )
+                for c in self.claims
+            ]
