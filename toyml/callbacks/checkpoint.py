@@ -40,7 +40,10 @@ class LastCheckpoint(Checkpoint):
         batch_idx: int,
     ) -> None:
         """Save when the last checkpoint is old enough."""
-        if time.monotonic() - self._saved_at > self.every_seconds:
+        old = time.monotonic() - self._saved_at > self.every_seconds
+        if trainer.world_size > 1:
+            old = trainer.strategy.broadcast(old)  # all processes save, or none
+        if old:
             self._save(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

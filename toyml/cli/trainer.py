@@ -81,30 +81,25 @@ class ToymlCLI(LightningCLI):
         self.command = words[0]
         self.words = config_first(words)
         self.result: object = None
-        # Lightning warns when both args and sys.argv are given; here that is no mistake.
-        argv, sys.argv = sys.argv, sys.argv[:1]
-        try:
-            super().__init__(
-                save_config_callback=SaveConfig,
-                seed_everything_default=0,
-                auto_configure_optimizers=False,
-                load_from_checkpoint_support=False,
-                parser_kwargs={
-                    "prog": "toyml",
+        super().__init__(
+            save_config_callback=SaveConfig,
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            parser_kwargs={
+                "prog": "toyml",
+                "exit_on_error": False,
+                "default_env": True,
+                "env_prefix": "TOYML",
+                self.command: {
+                    "prog": f"toyml {self.command}",
                     "exit_on_error": False,
-                    "default_env": True,
-                    "env_prefix": "TOYML",
-                    self.command: {
-                        "prog": f"toyml {self.command}",
-                        "exit_on_error": False,
-                        "default_config_files": [str(DEFAULTS)],
-                        "description": TRAINER_COMMANDS[self.command],
-                    },
+                    "default_config_files": [str(DEFAULTS)],
+                    "description": TRAINER_COMMANDS[self.command],
                 },
-                args=self.words,
-            )
-        finally:
-            sys.argv = argv
+            },
+            args=self.words,
+        )
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
         """Only the one that was asked for: each parser takes 25 ms to build."""
@@ -249,8 +244,10 @@ def run_trainer(words: Sequence[str]) -> object:
 
 # What Lightning says about every fit here and nobody can act upon: a block is a batch, so there
 # are fewer batches than steps; nothing is held out; its own call of a deprecated torch function;
-# a checkpoint between blocks holds the state after global_step updates, as it should.
+# a checkpoint between blocks holds the state after global_step updates, as it should; the words
+# of the command line are handed over sorted (sys.argv stays: DDP starts its processes with it).
 NOISE = (
+    ".*LightningCLI's args parameter is intended to run from within Python.*",
     ".*does not have many workers.*",
     ".*Checkpoint directory .* exists and is not empty.*",
     ".*number of training batches .* is smaller than the logging interval.*",

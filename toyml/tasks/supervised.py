@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import lightning.pytorch as pl
@@ -212,11 +213,14 @@ class Supervised(pl.LightningModule):
         output = self(x)
         self._check_shapes(output, y)
         loss = self.loss(output, y)
+        # Under DDP the mean over the processes is the loss of the whole batch; every process takes
+        # part here and in the metrics, or the others would wait for it for ever.
+        mean = self.trainer.strategy.reduce(loss.detach(), reduce_op="mean")
         step, every = self.trainer.global_step, self.trainer.log_every_n_steps
-        value = loss.item()
-        if value != value or value in (float("inf"), float("-inf")):
+        value = float(mean)
+        if not math.isfinite(value):
             engine.Training(self).raise_diverged(step, value)
-        if every and step % every == 0 and self.trainer.is_global_zero:
+        if every and step % every == 0:
             self.log_row(step, value, output.detach(), y)
         self.log("loss", loss.detach(), prog_bar=True, logger=False, batch_size=len(x))
         return loss
