@@ -63,7 +63,12 @@ class SeedQuantile(Equals):
     def measure(self, run: Run) -> float:
         """Read it off the table."""
         values = outcomes(run, self.setting, self.column)
-        return float(np.quantile(np.nan_to_num(values, nan=np.inf), self.quantile))
+        ordered = np.sort(values)  # NaN last
+        place = self.quantile * (len(ordered) - 1)
+        low, share = ordered[int(place)], place % 1
+        # Not np.quantile, which makes NaN of a whole column when one seed diverged.
+        value = low if share == 0 else (1 - share) * low + share * ordered[int(place) + 1]
+        return float(np.nan_to_num(value, nan=np.inf))
 
 
 class SeedsBelow(Equals):

@@ -41,7 +41,7 @@ def damped_sine(
     x = np.arange(-length, length, step)
     if len(x) < 2:
         raise ValueError(
-            f"step {step} leaves {len(x)} point of length {length}; give a smaller one"
+            f"step is {step} and length {length}, which is one point; give a smaller step"
         )
     if symmetric:
         x = step * (np.arange(len(x)) - (len(x) - 1) / 2)
