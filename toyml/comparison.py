@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from toyml.measures.flat import scalar_names
-from toyml.run import Run
+from toyml import measures
+from toyml.errors import UserError
+from toyml.run import Run, lookup
 
 ROWS_AT_ONCE = 4096
 # What a config says about looking and keeping, not about the training.
@@ -53,6 +54,59 @@ class _Missing:
 MISSING = _Missing()
 
 
+class End(NamedTuple):
+    """What a run came to.
+
+    Attributes:
+        step: The last recorded step.
+        loss: The loss there, of the run's own kind on its own data; ``None`` if not to be had.
+        parameters: Scalar parameters by name; empty where there are more than ``FEW``.
+        metrics: Last logged values by name, without the loss.
+    """
+
+    step: int
+    loss: float | None
+    parameters: dict[str, float]
+    metrics: dict[str, float]
+
+
+FEW = 12
+
+
+def end(run: Run) -> End:
+    """What a run came to."""
+    values = run.trajectory.parameters.flat
+    last = len(run.trajectory) - 1
+    names = parameter_names(run)
+    few = len(names) <= FEW and last >= 0
+    logged = {name: column["value"][-1] for name, column in run.metrics.items() if column["value"]}
+    at = losses(run, np.array([last])) if last >= 0 else None
+    loss = logged.pop("loss", None) if at is None else float(at[0])
+    logged.pop("loss", None)
+    return End(
+        int(run.trajectory.steps[last]) if last >= 0 else 0,
+        loss,
+        dict(zip(names, map(float, values[last]), strict=True)) if few else {},
+        logged,
+    )
+
+
+def losses(run: Run, indices: NDArray[np.int64]) -> NDArray[np.float64] | None:
+    """The run's own loss on its own rows at snapshots [t]; ``None`` if not to be had."""
+    try:
+        x, y = run.data
+        values = measures.losses(run.net, run.loss, run.trajectory.select(indices), x, y)
+    except (UserError, ValueError):
+        return None
+    return values.double().numpy()
+
+
+def parameter_names(run: Run) -> list[str]:
+    """Names of all scalar parameters."""
+    shapes = run.trajectory.shapes
+    return measures.scalar_names({k: torch.zeros(1, *shape) for k, shape in shapes.items()})
+
+
 def config_differences(runs: Sequence[Run]) -> list[Difference]:
     """The settings in which the configs differ, in the order of the first that has them.
 
@@ -63,12 +117,24 @@ def config_differences(runs: Sequence[Run]) -> list[Difference]:
     """
     settings = [dict(flat_settings(run.config)) for run in runs]
     keys = list(dict.fromkeys(key for each in settings for key in each))
-    rows = [Difference(key, tuple(each.get(key, MISSING) for each in settings)) for key in keys]
+    # Null in one run and an object in another: one row for the object, none for its inside.
+    objects = {key for key in keys if any(other.startswith(key + ".") for other in keys)}
+    rows = []
+    for key in keys:
+        if any(key.startswith(parent + ".") for parent in (*objects, *ASIDE)) or key in ASIDE:
+            continue
+        values = tuple(
+            lookup(run.config, key, MISSING) if key in objects else each.get(key, MISSING)
+            for run, each in zip(runs, settings, strict=True)
+        )
+        if any(value != values[0] for value in values[1:]):
+            rows.append(Difference(key, values))
+    # Another class has other settings: only those that all the classes share are a difference.
+    swapped = [row.key.removesuffix("class_path") for row in rows if ".class_path" in row.key]
     return [
         row
         for row in rows
-        if any(value != row.values[0] for value in row.values[1:])
-        and not any(row.key == aside or row.key.startswith(aside + ".") for aside in ASIDE)
+        if MISSING not in row.values or not any(row.key.startswith(parent) for parent in swapped)
     ]
 
 
@@ -120,13 +186,34 @@ def first_difference(run: Run, other: Run, beyond: float | None = None) -> Parti
         if len(rows):
             row = int(rows[0])
             column = int(np.flatnonzero(found[row])[0])
-            one = {name: torch.zeros(1, *shape) for name, shape in mine.shapes.items()}
             return Parting(
                 int(steps[start + row]),
-                scalar_names(one)[column],
+                parameter_names(run)[column],
                 (float(a[row, column]), float(b[row, column])),
             )
     return None
+
+
+def distances(run: Run, other: Run, most: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Euclidean distance between the parameters of two runs at steps that both recorded.
+
+    Args:
+        run: A run.
+        other: Another, with parameters of the same names and shapes.
+        most: Steps at most, evenly spread.
+
+    Returns:
+        Steps [t] and distances [t].
+    """
+    mine, theirs = run.trajectory, other.trajectory
+    steps, here, there = np.intersect1d(
+        mine.steps, theirs.steps, assume_unique=True, return_indices=True
+    )
+    chosen = np.unique(np.linspace(0, len(steps) - 1, most).round().astype(np.int64))
+    chosen = chosen[chosen >= 0]
+    a = np.asarray(mine.parameters.flat[here[chosen]], dtype=np.float64)
+    b = np.asarray(theirs.parameters.flat[there[chosen]], dtype=np.float64)
+    return steps[chosen], np.asarray(np.linalg.norm(a - b, axis=1))
 
 
 def _different(

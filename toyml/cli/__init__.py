@@ -28,6 +28,7 @@ examples:
   toyml fit --config configs/perceptron.yaml --model.optimizer.lr 0.5 --trainer.max_steps 10000
   toyml fit --config configs/perceptron.yaml --print_config
   toyml report runs/perceptron/version_0 --strict
+  toyml compare runs/perceptron/version_0 runs/perceptron/version_1
 
 Each command explains itself: toyml fit --help, toyml report --help.
 """
@@ -61,6 +62,21 @@ def front() -> argparse.ArgumentParser:
     report.add_argument(
         "--strict", action="store_true", help="exit with status 1 when a claim fails"
     )
+    compare = commands.add_parser(
+        "compare",
+        help="say in what runs differ, and where they part",
+        description="Compare runs: the settings that differ, loss curves and paths on shared axes, "
+        "end values, the first step at which the parameters part. Nothing is trained.",
+    )
+    compare.add_argument(
+        "runs", nargs="+", type=Path, metavar="run", help="run folders, two or more"
+    )
+    compare.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="where comparison.html goes (default: comparisons/<run>-<run>)",
+    )
     listing = commands.add_parser(
         "list",
         help="show the experiments: name, question, command",
@@ -85,7 +101,8 @@ def main(args: Sequence[str] | None = None) -> object:
 
     Returns:
         ``fit`` and ``report``: the :class:`~toyml.run.Run`. ``validate`` and ``test``: the list of
-        metrics. ``predict``: the predictions. ``list``: the experiments.
+        metrics. ``predict``: the predictions. ``list``: the experiments. ``compare``: the
+        :class:`~toyml.cli.compare.Comparison`.
 
     Raises:
         UserError: Something in the input cannot be used; one line says what and the way out.
@@ -111,6 +128,10 @@ def main(args: Sequence[str] | None = None) -> object:
         from toyml.cli.report import report
 
         return report(options.run, strict=options.strict)
+    if options.command == "compare":
+        from toyml.cli.compare import compare
+
+        return compare(options.runs, options.out)
     parser.print_help()
     return None
 

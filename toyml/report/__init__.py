@@ -4,10 +4,20 @@ from toyml.report.page import (
     FigureItem,
     MetricRow,
     Page,
+    TableItem,
     VerdictRow,
     format_value,
     render,
     write,
 )
 
-__all__ = ["FigureItem", "MetricRow", "Page", "VerdictRow", "format_value", "render", "write"]
+__all__ = [
+    "FigureItem",
+    "MetricRow",
+    "Page",
+    "TableItem",
+    "VerdictRow",
+    "format_value",
+    "render",
+    "write",
+]

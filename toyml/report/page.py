@@ -73,6 +73,33 @@ class MetricRow:
 
 
 @dataclass(frozen=True)
+class TableItem:
+    """A table of a page about several runs.
+
+    Attributes:
+        title: What it lists.
+        columns: Heads of the columns.
+        rows: Rows of cells, as many as there are columns; the first names the row.
+        note: A sentence below it.
+
+    Raises:
+        ValueError: A row of another length.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[float | str | None]]
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(
+                    f"a row of {self.title!r} has {len(row)} cells; give {len(self.columns)}"
+                )
+
+
+@dataclass(frozen=True)
 class FigureItem:
     """A figure of the report; the SVG is shown when there are both.
 
@@ -139,12 +166,14 @@ class Page:
         status: Whether the training came to its end.
         steps: Optimizer steps done.
         verdicts: Claims and verdicts.
+        tables: Further tables, in reading order.
         figures: Figures, in reading order.
         metrics: First, last and best values.
         command: The shell command that runs the experiment again.
         command_report: The shell command that draws this report again.
         config_yaml: The complete config as text.
         environment: Name to value: versions, seed, device, precision, threads, time per step.
+        kind: What the page is about.
 
     Raises:
         ValueError: An unknown status.
@@ -157,12 +186,14 @@ class Page:
     status: State = "finished"
     steps: int = 0
     verdicts: Sequence[VerdictRow] = ()
+    tables: Sequence[TableItem] = ()
     figures: Sequence[FigureItem] = ()
     metrics: Sequence[MetricRow] = ()
     command: str = ""
     command_report: str = ""
     config_yaml: str = ""
     environment: Mapping[str, str | float] = field(default_factory=dict)
+    kind: str = "Experiment"
 
     def __post_init__(self) -> None:
         if self.status not in ("finished", "unfinished", "diverged"):
