@@ -10,7 +10,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from benchmarks import startup, training
+from benchmarks import training
 from tests.engine.test_compiled_route import needs_compiler
 
 
@@ -61,14 +61,6 @@ def test_a_fit_that_records_less_is_not_timed(tmp_path: Path) -> None:
     TrajectoryWriter(tmp_path / "trajectory", {"w": (1,)}, torch.zeros(1).numpy().dtype).close()
     with pytest.raises(AssertionError, match="0 snapshots of 5 steps"):
         training.check_record(tmp_path, 5)
-
-
-def test_stages_of_a_fit_are_in_their_order_and_cover_the_afterwork(root: Path) -> None:
-    stages = startup.stages(1)
-    names = list(stages)
-    assert names.index("steps") == names.index("Trainer.fit before the first step") + 1
-    assert "afterwards: Report" in names
-    assert all(value >= 0 for value in stages.values())
 
 
 def test_tables_replace_what_stands_between_their_marks(tmp_path: Path) -> None:
