@@ -3,7 +3,7 @@
 from toyml.callbacks.after import AfterFit
 from toyml.callbacks.checkpoint import LastCheckpoint
 from toyml.callbacks.curve_figures import Fit, SideErrors, Thresholds
-from toyml.callbacks.descent_figures import CompanionCheck, Landscape, Stability
+from toyml.callbacks.descent_figures import CompanionCheck, Landscape, Lines, Stability
 from toyml.callbacks.figure import Drawing, Figure
 from toyml.callbacks.figures import AngleLaw, Boundary, Curves, Parameters
 from toyml.callbacks.hidden_figures import Activations, HiddenLines
@@ -30,6 +30,7 @@ __all__ = [
     "HiddenLines",
     "Landscape",
     "LastCheckpoint",
+    "Lines",
     "Parameters",
     "Progress",
     "Recorder",

@@ -19,6 +19,7 @@ from toyml.claims import NotApplicable
 from toyml.claims.minimum import affine_rows, exact_minimum
 from toyml.claims.quadratic import Settings, companion_path, quadratic, sgd_settings
 from toyml.claims.replay import replayed
+from toyml.plots.style import step_ticks
 from toyml.run import Run
 
 DRAWN = 1500  # points of a path that a picture can show
@@ -243,6 +244,68 @@ def end_words(panel: Panel) -> str:
 def loss_name(loss: nn.Module) -> str:
     """The loss's class, without the word that says so."""
     return type(loss).__name__.removesuffix("Loss") or type(loss).__name__
+
+
+class Lines(Figure):
+    """The data with the line over the steps, and the lines that each loss would have in the end.
+
+    Args:
+        losses: Losses whose exact line is drawn; by default MSE, L1 and Huber.
+        count: Number of lines of the training, evenly spread in log(step).
+        name: Stem of the files.
+
+    Raises:
+        ValueError: Fewer than two lines.
+    """
+
+    def __init__(
+        self, losses: list[nn.Module] | None = None, count: int = 8, name: str = "lines"
+    ) -> None:
+        super().__init__(name)
+        if count < 2:
+            raise ValueError(f"count is {count}; draw at least 2 lines")
+        self.losses = losses or [nn.MSELoss(), nn.L1Loss(), nn.HuberLoss()]
+        self.count = count
+
+    def draw(self, run: Run) -> Drawing:
+        """Read the lines off the trajectory; solve for the exact ones."""
+        x, y = affine_rows(run)
+        if x.shape[1] != 1:
+            raise NotApplicable(f"a line has one input; the data have {x.shape[1]}")
+        chosen = run.trajectory.thinned_log(self.count)
+        steps = run.trajectory.steps[chosen]
+        w, b = np.array(run.trajectory.parameters.flat[chosen], dtype=np.float64).T
+        room = 0.08 * float(x.max() - x.min())
+        grid = np.array([float(x.min()) - room, float(x.max()) + room])
+        exact = {loss_name(loss): exact_minimum(run, loss).numpy() for loss in self.losses}
+        canvas = plots.new_figure(8.2, 5.0)
+        ax = canvas.subplots()
+        drawn = plots.plot_fits(ax, x, y, grid, w[:, None] * grid + b[:, None], steps)
+        for i, (name, (slope, offset)) in enumerate(exact.items()):
+            label = f"exact {name}: {slope:.4f} x + {offset:.4f}"
+            color, dash = plots.STYLE.color(i + 1), plots.STYLE.dashes[1 + i % 3]
+            ax.plot(
+                grid,
+                slope * grid + offset,
+                color=color,
+                linestyle=dash,
+                lw=1.7,
+                zorder=6,
+                label=label,
+            )
+        low, high = float(y.min()), float(y.max())
+        ax.set_ylim(low - 0.3 * (high - low), high + 0.15 * (high - low))
+        plots.add_colorbar(ax, drawn.mappable, "step", ticks=step_ticks(steps[0], steps[-1]))
+        plots.add_legend(ax)
+        plots.set_title(ax, f"After {steps[-1]:,} steps: y = {w[-1]:.4f} x + {b[-1]:.4f}")
+        return Drawing(
+            canvas,
+            "The line and the data",
+            f"The line at {len(steps)} steps, faint to strong, and the exact lines of "
+            f"{', '.join(exact)}: no line fits a parabola, and each loss settles for another.",
+            f"Scatter plot of {len(x)} points with {len(steps)} lines of the training, the last "
+            f"with slope {w[-1]:.4f}, and the best lines of {', '.join(exact)}.",
+        )
 
 
 class Stability(Figure):
