@@ -45,6 +45,8 @@ def readable(message: str) -> str:
         value = nested[2].strip("'\"")
     elif given := re.findall(r"(?:Got value|Given value): (.*)$", message, re.M):
         value = given[-1]
+    if "Expected a dot import path string: None" in message:
+        reasons = ["null works here in a config file only; name a class such as torch.nn.Identity"]
     expected = [e for r in reasons for e in re.findall(r"Expected a (.*?)(?:\. Got value.*)?$", r)]
     others = [r for r in reasons if not r.startswith("Expected a ")]
     if others:

@@ -93,6 +93,7 @@ class ToymlCLI(LightningCLI):
                 "env_prefix": "TOYML",
                 self.command: {
                     "prog": f"toyml {self.command}",
+                    "usage": f"toyml {self.command} --config EXPERIMENT.yaml [--SECTION.KEY VALUE ...]",
                     "exit_on_error": False,
                     "default_config_files": [str(DEFAULTS)],
                     "description": TRAINER_COMMANDS[self.command],
@@ -244,7 +245,7 @@ def run_trainer(words: Sequence[str]) -> object:
 
 # What Lightning says about every fit here and nobody can act upon: a block is a batch, so there
 # are fewer batches than steps; nothing is held out; its own call of a deprecated torch function;
-# a checkpoint between blocks holds the state after global_step updates, as it should; the words
+# an evaluation has no logger; a checkpoint between blocks holds the state after global_step updates, as it should; the words
 # of the command line are handed over sorted (sys.argv stays: DDP starts its processes with it).
 NOISE = (
     ".*LightningCLI's args parameter is intended to run from within Python.*",
@@ -252,6 +253,7 @@ NOISE = (
     ".*Checkpoint directory .* exists and is not empty.*",
     ".*number of training batches .* is smaller than the logging interval.*",
     ".*Total length of `list` across ranks is zero.*",
+    ".*You called `self.log.*but have no logger configured.*",
     ".*Using ModelCheckpoint with manual optimization and every_n_train_steps.*",
     ".*isinstance\\(treespec, LeafSpec\\).*",
 )

@@ -272,8 +272,9 @@ class Supervised(pl.LightningModule):
         self._check_shapes(output, y)
         values = {"loss": float(self.loss(output, y)), **self.measure(output, y)}
         values = {f"{stage}_{name}": value for name, value in values.items()}
-        if self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
+        fitting = self.trainer.state.fn == "fit"
+        if fitting and not self.trainer.sanity_checking:
             # Lightning would count blocks, not steps, on this axis.
             for logger in self.trainer.loggers:
                 logger.log_metrics(values, step=self.trainer.global_step)
-        self.log_dict(values, prog_bar=True, batch_size=len(x), logger=False)
+        self.log_dict(values, prog_bar=True, batch_size=len(x), logger=not fitting)

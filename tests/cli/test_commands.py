@@ -1,0 +1,258 @@
+"""The commands do what their help says."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+from toyml import Run
+from toyml.cli import StrictError, main
+from toyml.errors import UserError
+
+CONFIG = f"{ROOT}/configs/perceptron.yaml"
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def fit(words: str = "") -> Run:
+    run = main(["fit", "--config", CONFIG, *shlex.split(words)])
+    assert isinstance(run, Run)
+    return run
+
+
+def test_fit_leaves_a_complete_run_and_nothing_else(tmp_path: Path) -> None:
+    run = fit()
+    assert str(run.folder) == "runs/perceptron/version_0"
+    names = {p.name for p in run.folder.iterdir()}
+    assert names >= {"config.yaml", "trajectory", "metrics.csv", "checkpoints", "figures"}
+    assert names >= {"summary.json", "report.html"}
+    assert run.finished
+    assert [p.name for p in tmp_path.iterdir()] == ["runs"], "no config.yaml in the working folder"
+    assert len(run.trajectory) == 102
+
+
+def test_a_second_fit_gets_a_folder_of_its_own() -> None:
+    first, second = fit("--trainer.max_steps 5"), fit("--trainer.max_steps 5")
+    assert first.folder.name, second.folder.name == ("version_0", "version_1")
+    assert np.array_equal(first.trajectory.parameters.flat, second.trajectory.parameters.flat)
+
+
+def test_running_the_saved_config_again_gives_the_same_bits() -> None:
+    first = fit("--model.optimizer.lr 0.3 --trainer.max_steps 40")
+    again = main(["fit", "--config", str(first.folder / "config.yaml")])
+    assert isinstance(again, Run)
+    assert again.folder.parent == first.folder.parent
+    assert np.array_equal(first.trajectory.parameters.flat, again.trajectory.parameters.flat)
+    a, b = (yaml.safe_load((r.folder / "config.yaml").read_text()) for r in (first, again))
+    assert a == b
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "",
+        "--model.optimizer torch.optim.Adam --model.optimizer.lr 0.1",
+        "--model.optimizer.momentum 0.9",
+        "--data toyml.data.Moons --data.batch_size 32 --model.optimizer.momentum 0.9",
+        "--model.lr_scheduler torch.optim.lr_scheduler.CosineAnnealingLR --model.lr_scheduler.T_max 90",
+    ],
+)
+def test_resume_is_bit_equal(settings: str) -> None:
+    settings += " --data.block_size 30"
+    whole = fit(settings + " --trainer.max_steps 91")
+    fit(settings + " --trainer.logger.experiment b --trainer.max_steps 44")
+    joined = fit(settings + " --trainer.logger.experiment b --trainer.max_steps 91 --ckpt_path last")
+    assert str(joined.folder) == "runs/b/version_0"
+    assert np.array_equal(whole.trajectory.steps, joined.trajectory.steps)
+    assert np.array_equal(whole.trajectory.parameters.flat, joined.trajectory.parameters.flat)
+    assert whole.metrics == joined.metrics
+
+
+def test_a_setting_changed_on_resume_counts_and_gets_a_folder_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    first = fit("--trainer.max_steps 40")
+    before = (first.folder / "metrics.csv").read_bytes()
+    for path in ("last", str(first.folder / "checkpoints/last.ckpt")):
+        second = fit(f"--trainer.max_steps 41 --model.optimizer.lr 0.25 --ckpt_path {path}")
+        assert second.folder != first.folder
+        w, v = (r.trajectory.parameters["linear.weight"] for r in (first, second))
+        assert np.array_equal(v[0], w[40])
+        x, y = first.data
+        net = first.net
+        net.load_state_dict({k: a for k, a in first.trajectory.at(40).items()})
+        first.loss(net(x), y).backward()
+        gradient = net.linear.weight.grad  # type: ignore[union-attr]
+        assert np.allclose(v[1], w[40] - 0.25 * gradient.numpy(), rtol=0, atol=1e-15)  # type: ignore[union-attr]
+        net.zero_grad()
+    assert "optimizer.init_args.lr was 1.0, is 0.25" in capsys.readouterr().out
+    assert (first.folder / "metrics.csv").read_bytes() == before
+
+
+def test_a_changed_lr_cannot_be_squared_with_a_scheduler() -> None:
+    schedule = "--model.lr_scheduler torch.optim.lr_scheduler.StepLR --model.lr_scheduler.step_size 9"
+    fit(f"{schedule} --trainer.max_steps 20")
+    with pytest.raises(UserError, match=r"lr changed from 1.0 to 0.5 on resume"):
+        fit(f"{schedule} --trainer.max_steps 30 --model.optimizer.lr 0.5 --ckpt_path last")
+
+
+def test_report_draws_again_without_training() -> None:
+    run = fit("--trainer.max_steps 12")
+    page, figure = run.folder / "report.html", run.folder / "figures/boundary.png"
+    old, picture = page.read_text(), figure.read_bytes()
+    rows = (run.folder / "trajectory/rows.bin").read_bytes()
+    page.unlink()
+    figure.unlink()
+    main(["report", str(run.folder)])
+    assert page.read_text() == old
+    assert figure.read_bytes() == picture
+    assert (run.folder / "trajectory/rows.bin").read_bytes() == rows
+
+
+def test_strict_report_complains_of_a_failed_claim() -> None:
+    run = fit()
+    main(["report", str(run.folder), "--strict"])
+    config = run.folder / "config.yaml"
+    config.write_text(config.read_text().replace("predicted: -13.17623", "predicted: -13.2"))
+    with pytest.raises(StrictError, match="1 of .* claims failed"):
+        main(["report", str(run.folder), "--strict"])
+    assert "fails" in (run.folder / "report.html").read_text()
+
+
+def test_validate_test_and_predict(capsys: pytest.CaptureFixture[str]) -> None:
+    fit("--trainer.max_steps 50")
+    metrics = main(["validate", "--config", CONFIG, "--ckpt_path", "last"])
+    assert metrics[0]["val_accuracy"] == 1.0  # type: ignore[index]
+    metrics = main(["test", "--config", CONFIG, "--ckpt_path", "last"])
+    assert 0 < metrics[0]["test_loss"] < 0.2  # type: ignore[index]
+    capsys.readouterr()
+    predictions = main(["predict", "--config", CONFIG, "--ckpt_path", "last"])
+    assert predictions[0].shape == (2, 1)  # type: ignore[index]
+    assert len(capsys.readouterr().out.split()) == 2
+    assert [p.name for p in Path("runs/perceptron").iterdir()] == ["version_0"]
+
+
+def test_logits_and_probabilities_draw_the_same_boundary() -> None:
+    a = fit()
+    b = fit("--model.loss torch.nn.BCEWithLogitsLoss --model.net.output_activation torch.nn.Identity")
+    assert np.allclose(a.trajectory.parameters.flat, b.trajectory.parameters.flat, atol=1e-12)
+    from toyml.callbacks import Boundary
+
+    x = a.data[0]
+    fields = [Boundary().fields(r, x, np.array([-1]))[2] for r in (a, b)]
+    assert np.allclose(*fields, atol=1e-10)
+
+
+def test_two_configs_and_an_option_before_the_config(tmp_path: Path) -> None:
+    Path("more.yaml").write_text("trainer:\n  max_steps: 7\n")
+    run = main(["fit", "--model.optimizer.lr", "0.7", "--config", CONFIG, "--config", "more.yaml"])
+    assert isinstance(run, Run)
+    assert run.setting("model.optimizer.lr") == 0.7
+    assert run.trajectory.steps[-1] == 7
+    assert run.name == "perceptron"
+
+
+def test_environment_variables_set_what_the_config_leaves_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOYML_FIT__TRAINER__LOG_EVERY_N_STEPS", "3")
+    assert fit("--trainer.max_steps 7").metrics["loss"]["step"] == [0, 3, 6]
+
+
+def test_print_config_can_be_run(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--config", CONFIG, "--print_config"])
+    assert not stop.value.code
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert printed["model"]["init_args"]["optimizer"]["init_args"]["lr"] == 1.0
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])
+def test_help_shows_the_real_defaults(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "--trainer.max_epochs" in text
+    assert "default: -1)" in text
+    assert text.startswith(f"usage: toyml {command} --config EXPERIMENT.yaml")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_completion_knows_commands_and_options(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--print_completion", shell])
+    script = capsys.readouterr().out
+    for word in ("report", "max_steps", "strict", "ckpt_path"):
+        assert word in script
+    if shell == "bash":
+        subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+
+
+def test_list_shows_question_and_command(capsys: pytest.CaptureFixture[str]) -> None:
+    found = main(["list", f"{ROOT}/configs"])
+    assert {e.name for e in found} == {p.stem for p in (ROOT / "configs").glob("*.yaml")}  # type: ignore[attr-defined]
+    for experiment in found:  # type: ignore[attr-defined]
+        assert experiment.question.endswith("?"), experiment.name
+        assert f"configs/{experiment.name}.yaml" in experiment.command
+    assert "perceptron" in capsys.readouterr().out
+
+
+def test_summary_json_holds_the_figures_a_script_reads() -> None:
+    run = fit()
+    summary = json.loads((run.folder / "summary.json").read_text())
+    assert summary["status"] == "finished"
+    assert summary["steps"] == 101
+    assert summary["environment"]["torch"]
+    assert summary["environment"]["seed"] == 0
+    assert {c["verdict"] for c in summary["claims"]} == {"holds", "refuted", "not applicable"}
+
+
+@pytest.mark.slow
+def test_ddp_writes_one_run_and_agrees_with_one_process() -> None:
+    words = f"fit --config {CONFIG} --trainer.max_steps 30 --trainer.accelerator cpu"
+    one = main(shlex.split(words))
+    assert isinstance(one, Run)
+    done = subprocess.run(
+        [sys.executable, "-m", "toyml", *shlex.split(words), "--trainer.strategy", "ddp", "--trainer.devices", "2"],
+        capture_output=True, text=True, check=False, timeout=120, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert sorted(p.name for p in Path("runs/perceptron").iterdir()) == ["version_0", "version_1"]
+    two = Run.load("runs/perceptron/version_1")
+    assert two.finished
+    assert (two.folder / "report.html").exists()
+    assert np.array_equal(one.trajectory.steps, two.trajectory.steps)
+    assert np.allclose(one.trajectory.parameters.flat, two.trajectory.parameters.flat, rtol=0, atol=1e-13)
+    assert np.allclose(one.metrics["loss"]["value"], two.metrics["loss"]["value"], rtol=1e-12)
+
+
+@pytest.mark.slow
+def test_a_killed_fit_loses_no_recorded_step() -> None:
+    words = ["fit", "--config", CONFIG, "--trainer.max_steps", "90000"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "toyml", *words], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
+    rows = Path("runs/perceptron/version_0/trajectory/rows.bin")
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (rows.exists() and rows.stat().st_size > 100_000):
+        time.sleep(0.02)
+    seen = rows.stat().st_size
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    run = Run.load("runs/perceptron/version_0")
+    assert len(run.trajectory) * 32 >= seen - 32
+    assert np.array_equal(run.trajectory.steps, np.arange(len(run.trajectory)))
+    assert run.status == f"unfinished at step {run.trajectory.steps[-1]}"
+    main(["report", str(run.folder)])
+    assert "unfinished" in (run.folder / "report.html").read_text()

@@ -1,0 +1,124 @@
+"""Bad input: one line that names the value, no run folder, no trace-back."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from toyml.cli import main
+from toyml.errors import DivergedError, UserError
+
+PERCEPTRON = f"fit --config {ROOT}/configs/perceptron.yaml"
+
+WRONG = [
+    (f"{PERCEPTRON} --model.optimizer.lrr 3", "model.optimizer.lrr is 3: Option 'lrr' is not acc"),
+    (f"{PERCEPTRON} --model.optimizer.lr abc", "model.optimizer.lr is abc: expected float"),
+    (f"{PERCEPTRON} --model.optimizer.lr -1", "Invalid learning rate: -1.0"),
+    (f"{PERCEPTRON} --model.optimizer.lr 0", "lr is 0.0; it has to be positive"),
+    (f"{PERCEPTRON} --model.optimizer torch.optim.Foo", "model.optimizer is torch.optim.Foo"),
+    (f"{PERCEPTRON} --model.net toyml.models.Foo", "toyml.models' has no attribute 'Foo'"),
+    (f"{PERCEPTRON} --model.net.inputs abc", "model.net.inputs is abc: expected int"),
+    (f"{PERCEPTRON} --model.net.inputs 3", "inputs of shape [2, 2]"),
+    (f"{PERCEPTRON} --model.net.outputs 2", "output has shape [2, 2] but the targets have [2, 1]"),
+    (f"{PERCEPTRON} --model.net.outputs 2 --model.loss torch.nn.MSELoss", "MSELoss would broadcast"),
+    (f"{PERCEPTRON} --model.net.output_activation null", "torch.nn.Identity"),
+    (f"{PERCEPTRON} --model.loss torch.nn.Foo", "'torch.nn' has no attribute 'Foo'"),
+    (f"{PERCEPTRON} --model.loss torch.nn.Linear", "model.loss"),
+    (f"{PERCEPTRON} --trainer.max_steps 0", "trainer.max_steps is 0; give a positive number"),
+    (f"{PERCEPTRON} --trainer.max_steps -5", "trainer.max_steps is -5"),
+    (f"{PERCEPTRON} --trainer.max_steps -1", "would never end"),
+    (f"{PERCEPTRON} --trainer.max_steps 1e4", "trainer.max_steps is 10000.0: expected int"),
+    (f"{PERCEPTRON} --trainer.max_stps 5", "did you mean trainer.max_steps?"),
+    (f"{PERCEPTRON} --trainer.precision 17", "trainer.precision is 17"),
+    (f"{PERCEPTRON} --trainer.accelerator gpu", "leave it at auto"),
+    (f"{PERCEPTRON} --trainer.logger.root /proc/no", "cannot make a run folder in /proc/no"),
+    (f"{PERCEPTRON} --threads 0", "threads is 0"),
+    (f"{PERCEPTRON} --data.labels [1,2]", "labels are [1.0, 2.0]; each has to be 0 or 1"),
+    (f"{PERCEPTRON} --data.batch_size 0", "batch_size is 0"),
+    (f"{PERCEPTRON} --data toyml.data.Moons --data.noise -1", "noise is -1.0"),
+    (f"{PERCEPTRON} --data toyml.data.Moons --data.n 1", "n is 1"),
+    (f"{PERCEPTRON} --ckpt_path last", "there is no checkpoint below runs/perceptron"),
+    (f"{PERCEPTRON} --ckpt_path /no/such.ckpt", "/no/such.ckpt: there is no such file"),
+    (f"{PERCEPTRON} --lr_scheduler StepLR", "unrecognized arguments: --lr_scheduler StepLR"),
+    (f"{PERCEPTRON} --optimizer Adam", "unrecognized arguments: --optimizer Adam"),
+    ("fit --config nope.yaml", "nope.yaml"),
+    ("fit", "there is no model; give an experiment"),
+    ("report nope", "nope is not a folder"),
+    ("report .", "is not a run"),
+    ("list nope", "nope is not a folder"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(("words", "message"), WRONG, ids=[w.split("/configs/")[-1] for w, _ in WRONG])
+def test_one_line_and_nothing_left(words: str, message: str, tmp_path: Path) -> None:
+    import torch
+
+    if "accelerator gpu" in words and torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    with pytest.raises(UserError) as caught:
+        main(shlex.split(words))
+    text = str(caught.value)
+    assert message in text
+    assert "\n" not in text
+    assert len(text) < 500
+    assert not list(tmp_path.iterdir()), "a run folder was left behind"
+
+
+def test_a_broken_config_is_named(tmp_path: Path) -> None:
+    (tmp_path / "broken.yaml").write_text("model: [1, 2\n")
+    with pytest.raises(UserError, match="broken.yaml|config"):
+        main(["fit", "--config", "broken.yaml"])
+
+
+def test_divergence_keeps_the_run_and_says_so(tmp_path: Path) -> None:
+    words = f"{PERCEPTRON} --model.loss torch.nn.MSELoss --model.net.output_activation torch.nn.Identity --model.optimizer.lr 100 --trainer.max_steps 3000"
+    with pytest.raises(DivergedError, match=r"at step \d+ .*smaller --model.optimizer.lr"):
+        main(shlex.split(words))
+    from toyml import Run
+
+    run = Run.load("runs/perceptron/version_0")
+    assert run.status.startswith("diverged at step")
+    assert not (run.folder / "report.html").exists()
+    main(["report", str(run.folder)])
+    assert "diverged" in (run.folder / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (["report", "nope"], 2),
+        (["list", str(ROOT / "configs")], 0),
+        (["--version"], 0),
+        (["--nope"], 2),
+    ],
+)
+def test_exit_status(words: list[str], status: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "toyml", *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == status
+    assert "Traceback" not in done.stderr
+    if status and words[0] == "report":
+        assert done.stderr.startswith("toyml: error: nope")
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_bad_fit_exits_with_2_and_one_line() -> None:
+    words = shlex.split(f"{PERCEPTRON} --model.optimizer.lr -1")
+    done = subprocess.run(
+        [sys.executable, "-m", "toyml", *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert [line for line in done.stderr.splitlines() if line] == [
+        "toyml: error: optimizer: Invalid learning rate: -1.0; see the ranges in torch.optim's pages"
+    ]
