@@ -69,7 +69,9 @@ def test_a_curve_has_sides_and_no_accuracy() -> None:
 
 
 def test_a_diverging_seed_has_no_loss() -> None:
-    changes = {"model.optimizer": {"class_path": "torch.optim.SGD", "init_args": {"lr": 1e12}}}
+    changes: dict[str, Any] = {
+        "model.optimizer": {"class_path": "torch.optim.SGD", "init_args": {"lr": 1e12}}
+    }
     changes |= {"model.net.activation": "torch.nn.ReLU"}
     assert np.isnan(train_seeds(config("damped_sine", 60), changes, [0])["loss"]).all()
 

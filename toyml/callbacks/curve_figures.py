@@ -54,8 +54,10 @@ class Fit(Figure):
         last = int(steps[-1])
         plots.set_title(above, f"The model from step {steps[0]:,} (faint) to {last:,}")
         left, right = final_errors(run)
-        worse = "right" if left < right else "left"
-        plots.set_title(below, f"Step {last:,}: the {worse} half is fitted worse")
+        outcome = f"the {'right' if left < right else 'left'} half is fitted worse"
+        if max(left, right) < 1.1 * min(left, right):
+            outcome = "neither half is fitted better"
+        plots.set_title(below, f"Step {last:,}: {outcome}")
         plots.add_legend(below)
         return Drawing(
             canvas,
@@ -64,7 +66,7 @@ class Fit(Figure):
             f"the left half and {right:.4f} in the right half (0 is perfect, 1 is what the "
             "constant 0 gets).",
             f"The data and the model's curve at {len(steps)} steps up to {last:,}, below it the "
-            f"last one; the {worse} half is fitted worse.",
+            f"last one; {outcome}.",
         )
 
 
