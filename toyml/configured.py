@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -38,7 +39,8 @@ def instantiate(config: Mapping[str, Any], parts: Sequence[str], source: str) ->
             raise UserError(f"{source} has no {part!r}")
         parser.add_argument(f"--{part}", type=KINDS[part])
     try:
-        built = parser.instantiate_classes(parser.parse_object(values))
+        # The parser fills the values in place; the run's config has to stay as it is.
+        built = parser.instantiate_classes(parser.parse_object(copy.deepcopy(values)))
     except (ValueError, TypeError, ImportError, AttributeError) as error:
         raise UserError(f"{source}: {' '.join(str(error).split())}") from error
     except Exception as error:  # jsonargparse's own ArgumentError derives from Exception

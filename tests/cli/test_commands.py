@@ -21,11 +21,24 @@ from toyml.cli import StrictError, main
 from toyml.errors import UserError
 
 CONFIG = f"{ROOT}/configs/perceptron.yaml"
+# The same training without figures, for tests that are not about them.
+BARE = """\
+trainer:
+  callbacks:
+    - class_path: toyml.callbacks.Progress
+    - class_path: toyml.callbacks.LastCheckpoint
+    - class_path: toyml.callbacks.Recorder
+"""
 
 
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+
+
+def bare(words: str = "") -> Run:
+    Path("bare.part").write_text(BARE)
+    return fit(f"--config bare.part {words}")
 
 
 def fit(words: str = "") -> Run:
@@ -46,13 +59,13 @@ def test_fit_leaves_a_complete_run_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_a_second_fit_gets_a_folder_of_its_own() -> None:
-    first, second = fit("--trainer.max_steps 5"), fit("--trainer.max_steps 5")
+    first, second = bare("--trainer.max_steps 5"), bare("--trainer.max_steps 5")
     assert first.folder.name, second.folder.name == ("version_0", "version_1")
     assert np.array_equal(first.trajectory.parameters.flat, second.trajectory.parameters.flat)
 
 
 def test_running_the_saved_config_again_gives_the_same_bits() -> None:
-    first = fit("--model.optimizer.lr 0.3 --trainer.max_steps 40")
+    first = bare("--model.optimizer.lr 0.3 --trainer.max_steps 40")
     again = main(["fit", "--config", str(first.folder / "config.yaml")])
     assert isinstance(again, Run)
     assert again.folder.parent == first.folder.parent
@@ -73,9 +86,9 @@ def test_running_the_saved_config_again_gives_the_same_bits() -> None:
 )
 def test_resume_is_bit_equal(settings: str) -> None:
     settings += " --data.block_size 30"
-    whole = fit(settings + " --trainer.max_steps 91")
-    fit(settings + " --trainer.logger.experiment b --trainer.max_steps 44")
-    joined = fit(settings + " --trainer.logger.experiment b --trainer.max_steps 91 --ckpt_path last")
+    whole = bare(settings + " --trainer.max_steps 91")
+    bare(settings + " --trainer.logger.experiment b --trainer.max_steps 44")
+    joined = bare(settings + " --trainer.logger.experiment b --trainer.max_steps 91 --ckpt_path last")
     assert str(joined.folder) == "runs/b/version_0"
     assert np.array_equal(whole.trajectory.steps, joined.trajectory.steps)
     assert np.array_equal(whole.trajectory.parameters.flat, joined.trajectory.parameters.flat)
@@ -83,10 +96,10 @@ def test_resume_is_bit_equal(settings: str) -> None:
 
 
 def test_a_setting_changed_on_resume_counts_and_gets_a_folder_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
-    first = fit("--trainer.max_steps 40")
+    first = bare("--trainer.max_steps 40")
     before = (first.folder / "metrics.csv").read_bytes()
     for path in ("last", str(first.folder / "checkpoints/last.ckpt")):
-        second = fit(f"--trainer.max_steps 41 --model.optimizer.lr 0.25 --ckpt_path {path}")
+        second = bare(f"--trainer.max_steps 41 --model.optimizer.lr 0.25 --ckpt_path {path}")
         assert second.folder != first.folder
         w, v = (r.trajectory.parameters["linear.weight"] for r in (first, second))
         assert np.array_equal(v[0], w[40])
@@ -103,9 +116,9 @@ def test_a_setting_changed_on_resume_counts_and_gets_a_folder_of_its_own(capsys:
 
 def test_a_changed_lr_cannot_be_squared_with_a_scheduler() -> None:
     schedule = "--model.lr_scheduler torch.optim.lr_scheduler.StepLR --model.lr_scheduler.step_size 9"
-    fit(f"{schedule} --trainer.max_steps 20")
+    bare(f"{schedule} --trainer.max_steps 20")
     with pytest.raises(UserError, match=r"lr changed from 1.0 to 0.5 on resume"):
-        fit(f"{schedule} --trainer.max_steps 30 --model.optimizer.lr 0.5 --ckpt_path last")
+        bare(f"{schedule} --trainer.max_steps 30 --model.optimizer.lr 0.5 --ckpt_path last")
 
 
 def test_report_draws_again_without_training() -> None:
@@ -132,7 +145,7 @@ def test_strict_report_complains_of_a_failed_claim() -> None:
 
 
 def test_validate_test_and_predict(capsys: pytest.CaptureFixture[str]) -> None:
-    fit("--trainer.max_steps 50")
+    bare("--trainer.max_steps 50")
     metrics = main(["validate", "--config", CONFIG, "--ckpt_path", "last"])
     assert metrics[0]["val_accuracy"] == 1.0  # type: ignore[index]
     metrics = main(["test", "--config", CONFIG, "--ckpt_path", "last"])
@@ -145,8 +158,8 @@ def test_validate_test_and_predict(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_logits_and_probabilities_draw_the_same_boundary() -> None:
-    a = fit()
-    b = fit("--model.loss torch.nn.BCEWithLogitsLoss --model.net.output_activation torch.nn.Identity")
+    a = bare()
+    b = bare("--model.loss torch.nn.BCEWithLogitsLoss --model.net.output_activation torch.nn.Identity")
     assert np.allclose(a.trajectory.parameters.flat, b.trajectory.parameters.flat, atol=1e-12)
     from toyml.callbacks import Boundary
 
@@ -166,7 +179,7 @@ def test_two_configs_and_an_option_before_the_config(tmp_path: Path) -> None:
 
 def test_environment_variables_set_what_the_config_leaves_open(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOYML_FIT__TRAINER__LOG_EVERY_N_STEPS", "3")
-    assert fit("--trainer.max_steps 7").metrics["loss"]["step"] == [0, 3, 6]
+    assert bare("--trainer.max_steps 7").metrics["loss"]["step"] == [0, 3, 6, 7]
 
 
 def test_print_config_can_be_run(capsys: pytest.CaptureFixture[str]) -> None:
@@ -255,4 +268,4 @@ def test_a_killed_fit_loses_no_recorded_step() -> None:
     assert np.array_equal(run.trajectory.steps, np.arange(len(run.trajectory)))
     assert run.status == f"unfinished at step {run.trajectory.steps[-1]}"
     main(["report", str(run.folder)])
-    assert "unfinished" in (run.folder / "report.html").read_text()
+    assert "Unfinished: stopped at step" in (run.folder / "report.html").read_text()

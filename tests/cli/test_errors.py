@@ -90,7 +90,7 @@ def test_divergence_keeps_the_run_and_says_so(tmp_path: Path) -> None:
     assert run.status.startswith("diverged at step")
     assert not (run.folder / "report.html").exists()
     main(["report", str(run.folder)])
-    assert "diverged" in (run.folder / "report.html").read_text()
+    assert "Diverged at step" in (run.folder / "report.html").read_text()
 
 
 @pytest.mark.parametrize(

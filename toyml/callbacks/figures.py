@@ -171,6 +171,7 @@ class Curves(Figure):
         steps = run.trajectory.steps[chosen]
         x, y = run.data
         loss = measures.losses(run.net, run.loss, run.trajectory.select(chosen), x, y).numpy()
+        loss[~(np.abs(loss) < 1e60)] = np.nan  # a diverging tail has no place on an axis
         others = {k: v for k, v in run.metrics.items() if not k.endswith("loss")}
         held_out = run.metrics.get("val_loss")
         canvas = plots.new_figure(7.6, 7.2 if others else 4.2)

@@ -83,7 +83,8 @@ class InMemory(pl.LightningDataModule):
         x, y = self.arrays()
         return x[:2], y[:2]
 
-    def _typed(self, held_out: bool = False) -> tuple[Tensor, Tensor]:
+    def rows_for_fit(self, held_out: bool = False) -> tuple[Tensor, Tensor]:
+        """The rows (or the held-out ones) in the precision of the fit."""
         precision = str(self.trainer.precision) if self.trainer else "32-true"
         dtype = torch.float64 if precision == "64-true" else torch.float32
         x, y = self.arrays(held_out)
@@ -97,7 +98,7 @@ class InMemory(pl.LightningDataModule):
 
     def train_dataloader(self) -> Blocks | Batches:
         """Blocks of steps, or ordinary batches where blocks would not be right."""
-        x, y = self._typed()
+        x, y = self.rows_for_fit()
         batch_size = None if self.batch_size is None or self.batch_size >= len(x) else self.batch_size
         trainer = self.trainer
         assert trainer is not None
@@ -115,11 +116,11 @@ class InMemory(pl.LightningDataModule):
 
     def test_dataloader(self) -> Whole:
         """Held-out rows, or the training rows where there are none."""
-        return Whole(*self._typed(held_out=self.validation > 0))
+        return Whole(*self.rows_for_fit(held_out=self.validation > 0))
 
     def predict_dataloader(self) -> Whole:
         """The training rows."""
-        return Whole(*self._typed())
+        return Whole(*self.rows_for_fit())
 
 
 class Whole:

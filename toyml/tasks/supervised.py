@@ -227,6 +227,19 @@ class Supervised(pl.LightningModule):
 
     training_step.takes_blocks = True  # type: ignore[attr-defined]
 
+    def on_train_end(self) -> None:
+        """Log the loss and the metrics of the last parameters, which no training step has seen."""
+        rows = getattr(self.trainer.datamodule, "rows_for_fit", None)  # type: ignore[attr-defined]
+        if rows is None or self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        x, y = (a.to(self.device) for a in rows())
+        was_training = self.net.training
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            self.net.eval()
+            output = self.net(x)
+            self.net.train(was_training)
+            self.log_row(self.trainer.global_step, float(self.loss(output, y)), output, y)
+
     def schedule(self, loss: Tensor) -> None:
         """Step the learning-rate scheduler after an update inside a block."""
         scheduler = self.lr_schedulers()
