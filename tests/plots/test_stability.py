@@ -12,11 +12,8 @@ def test_one_line_per_optimizer_and_a_mark_at_each_limit_and_at_the_training() -
     radii = {"a": np.abs(1 - rates), "b": np.abs(1 - 2 * rates)}
     lines = plot_radii(ax, rates, radii, {"a": 2.0, "b": 1.0}, 0.5)
     assert [line.get_label() for line in lines] == ["a", "b"]
-    marks = {
-        (float(line.get_xdata()[0]), float(line.get_ydata()[0]))
-        for line in ax.lines
-        if len(np.atleast_1d(line.get_xdata())) == 1
-    }
+    points = [np.asarray(line.get_xydata(), dtype=float) for line in ax.lines]
+    marks = {(float(p[0, 0]), float(p[0, 1])) for p in points if len(p) == 1}
     assert marks == {(2.0, 1.0), (1.0, 1.0), (0.5, 0.5)}
     assert {text.get_text() for text in ax.texts} == {"2", "1", "diverges"}
     assert ax.get_xlim() == (0.0, 2.0)
