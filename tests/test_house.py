@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from itertools import pairwise
 
 import pytest
 
@@ -54,7 +55,7 @@ def test_every_dependency_is_pinned_and_every_bound_has_its_reason() -> None:
         name = re.split(r"[\[<>=]", requirement)[0]
         assert name.lower() in known, name
     lines = text.split("dependencies = [")[1].split("]\n")[0].splitlines()
-    for above, line in zip(lines, lines[1:], strict=False):
+    for above, line in pairwise(lines):
         if line.strip().startswith('"'):
             assert above.strip().startswith("#"), f"{line.strip()} has no reason beside it"
 

@@ -39,7 +39,11 @@ def test_the_20_line_experiment(tmp_path: Path) -> None:
 
 
 def test_the_python_example(capsys: pytest.CaptureFixture[str]) -> None:
-    code = block("python").replace("callbacks=[Recorder()]", "callbacks=[Recorder()], accelerator='cpu', enable_progress_bar=False, enable_model_summary=False")
+    code = block("python").replace(
+        "callbacks=[Recorder()]",
+        "callbacks=[Recorder()], accelerator='cpu', enable_progress_bar=False, "
+        "enable_model_summary=False",
+    )
     exec(compile(code, "README.md", "exec"), {})
     assert capsys.readouterr().out.splitlines()[-1].startswith("101 ")
 

@@ -23,13 +23,23 @@ def pieces(step: int) -> list[torch.Tensor]:
 def write(folder: Path, steps: list[int], dtype: str = "<f4") -> TrajectoryWriter:
     writer = TrajectoryWriter(folder, SHAPES, np.dtype(dtype))
     for step in steps:
-        writer.append(step, parameters=[p.to(torch.float64 if dtype == "<f8" else torch.float32) for p in pieces(step)])
+        writer.append(
+            step,
+            parameters=[
+                p.to(torch.float64 if dtype == "<f8" else torch.float32) for p in pieces(step)
+            ],
+        )
     return writer
 
 
-@given(st.lists(st.integers(0, 10_000), unique=True, max_size=20).map(sorted), st.sampled_from(["<f4", "<f8"]))
+@given(
+    st.lists(st.integers(0, 10_000), unique=True, max_size=20).map(sorted),
+    st.sampled_from(["<f4", "<f8"]),
+)
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, steps: list[int], dtype: str) -> None:
+def test_what_is_written_is_read(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[int], dtype: str
+) -> None:
     folder = tmp_path_factory.mktemp("t")
     write(folder, steps, dtype).close()
     trajectory = Trajectory(folder)
@@ -37,7 +47,9 @@ def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, steps
     assert trajectory.parameters["a.weight"].shape == (len(steps), 3, 2)
     for step in steps:
         state = trajectory.at(step)
-        assert torch.equal(state["a.bias"], torch.full((3,), step + 1.0, dtype=state["a.bias"].dtype))
+        assert torch.equal(
+            state["a.bias"], torch.full((3,), step + 1.0, dtype=state["a.bias"].dtype)
+        )
         assert state["scale"].item() == step + 2
 
 
@@ -83,7 +95,9 @@ def test_cutting_keeps_what_is_cut(tmp_path: Path) -> None:
     before = (tmp_path / "rows.bin").read_bytes()
     writer.cut_after(7)
     assert Trajectory(tmp_path).steps.tolist() == [0, 5]
-    assert (tmp_path / "rows.bin").read_bytes() + (tmp_path / "rows.after_7.0.bin").read_bytes() == before
+    assert (tmp_path / "rows.bin").read_bytes() + (
+        tmp_path / "rows.after_7.0.bin"
+    ).read_bytes() == before
     writer.append(10, parameters=pieces(10))
     writer.cut_after(5)
     writer.close()
@@ -99,7 +113,12 @@ def test_other_parameters_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("", "layout"), ("{}", "layout"), ("[1]", "layout"), ('{"format": 9, "dtype": "<f4", "parameters": [], "extras": []}', "format 9")],
+    [
+        ("", "layout"),
+        ("{}", "layout"),
+        ("[1]", "layout"),
+        ('{"format": 9, "dtype": "<f4", "parameters": [], "extras": []}', "format 9"),
+    ],
 )
 def test_a_wrong_layout_is_one_clear_error(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "layout.json").write_text(text)

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.fabric.utilities.logger import _convert_params
-from lightning.pytorch.loggers.logger import DummyLogger, Logger, rank_zero_experiment
+from lightning.pytorch.loggers.logger import DummyLogger, Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from toyml.errors import UserError
@@ -66,7 +65,7 @@ class RunLogger(Logger):
     @property
     def folder(self) -> Path:
         """The run folder, claimed on first use (by the first process alone)."""
-        if rank_zero_only.rank != 0:
+        if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
             return self.root / self.name
         if self._metrics is None:
             self._metrics = Metrics(self._claim() / "metrics.csv")
@@ -94,15 +93,13 @@ class RunLogger(Logger):
             ) from error
 
     @property
-    @rank_zero_experiment
     def experiment(self) -> Any:
         """Nothing to hand out: asking must not claim the folder before the checks are done."""
         return DummyLogger().experiment
 
     @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """The config is in config.yaml; there is nothing to add."""
-        _convert_params(params)
+        """Nothing: the config is in config.yaml."""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:

@@ -113,7 +113,7 @@ class Run:
 
     @property
     def status(self) -> str:
-        """"finished", or how far an unfinished fit came."""
+        """Finished, or how far an unfinished fit came, in words."""
         status = self.summary.get("status")
         if status == "finished":
             return "finished"

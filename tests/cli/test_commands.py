@@ -81,21 +81,26 @@ def test_running_the_saved_config_again_gives_the_same_bits() -> None:
         "--model.optimizer torch.optim.Adam --model.optimizer.lr 0.1",
         "--model.optimizer.momentum 0.9",
         "--data toyml.data.Moons --data.batch_size 32 --model.optimizer.momentum 0.9",
-        "--model.lr_scheduler torch.optim.lr_scheduler.CosineAnnealingLR --model.lr_scheduler.T_max 90",
+        "--model.lr_scheduler torch.optim.lr_scheduler.CosineAnnealingLR "
+        "--model.lr_scheduler.T_max 90",
     ],
 )
 def test_resume_is_bit_equal(settings: str) -> None:
     settings += " --data.block_size 30"
     whole = bare(settings + " --trainer.max_steps 91")
     bare(settings + " --trainer.logger.experiment b --trainer.max_steps 44")
-    joined = bare(settings + " --trainer.logger.experiment b --trainer.max_steps 91 --ckpt_path last")
+    joined = bare(
+        settings + " --trainer.logger.experiment b --trainer.max_steps 91 --ckpt_path last"
+    )
     assert str(joined.folder) == "runs/b/version_0"
     assert np.array_equal(whole.trajectory.steps, joined.trajectory.steps)
     assert np.array_equal(whole.trajectory.parameters.flat, joined.trajectory.parameters.flat)
     assert whole.metrics == joined.metrics
 
 
-def test_a_setting_changed_on_resume_counts_and_gets_a_folder_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_setting_changed_on_resume_counts_and_gets_a_folder_of_its_own(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     first = bare("--trainer.max_steps 40")
     before = (first.folder / "metrics.csv").read_bytes()
     for path in ("last", str(first.folder / "checkpoints/last.ckpt")):
@@ -105,7 +110,7 @@ def test_a_setting_changed_on_resume_counts_and_gets_a_folder_of_its_own(capsys:
         assert np.array_equal(v[0], w[40])
         x, y = first.data
         net = first.net
-        net.load_state_dict({k: a for k, a in first.trajectory.at(40).items()})
+        net.load_state_dict(first.trajectory.at(40))
         first.loss(net(x), y).backward()
         gradient = net.linear.weight.grad  # type: ignore[union-attr]
         assert np.allclose(v[1], w[40] - 0.25 * gradient.numpy(), rtol=0, atol=1e-15)  # type: ignore[union-attr]
@@ -115,7 +120,9 @@ def test_a_setting_changed_on_resume_counts_and_gets_a_folder_of_its_own(capsys:
 
 
 def test_a_changed_lr_cannot_be_squared_with_a_scheduler() -> None:
-    schedule = "--model.lr_scheduler torch.optim.lr_scheduler.StepLR --model.lr_scheduler.step_size 9"
+    schedule = (
+        "--model.lr_scheduler torch.optim.lr_scheduler.StepLR --model.lr_scheduler.step_size 9"
+    )
     bare(f"{schedule} --trainer.max_steps 20")
     with pytest.raises(UserError, match=r"lr changed from 1.0 to 0.5 on resume"):
         bare(f"{schedule} --trainer.max_steps 30 --model.optimizer.lr 0.5 --ckpt_path last")
@@ -139,7 +146,7 @@ def test_strict_report_complains_of_a_failed_claim() -> None:
     main(["report", str(run.folder), "--strict"])
     config = run.folder / "config.yaml"
     config.write_text(config.read_text().replace("predicted: -13.17623", "predicted: -13.2"))
-    with pytest.raises(StrictError, match="1 of .* claims failed"):
+    with pytest.raises(StrictError, match=r"1 of .* claims failed"):
         main(["report", str(run.folder), "--strict"])
     assert "fails" in (run.folder / "report.html").read_text()
 
@@ -159,7 +166,9 @@ def test_validate_test_and_predict(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_logits_and_probabilities_draw_the_same_boundary() -> None:
     a = bare()
-    b = bare("--model.loss torch.nn.BCEWithLogitsLoss --model.net.output_activation torch.nn.Identity")
+    b = bare(
+        "--model.loss torch.nn.BCEWithLogitsLoss --model.net.output_activation torch.nn.Identity"
+    )
     assert np.allclose(a.trajectory.parameters.flat, b.trajectory.parameters.flat, atol=1e-12)
     from toyml.callbacks import Boundary
 
@@ -177,7 +186,9 @@ def test_two_configs_and_an_option_before_the_config(tmp_path: Path) -> None:
     assert run.name == "perceptron"
 
 
-def test_environment_variables_set_what_the_config_leaves_open(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_variables_set_what_the_config_leaves_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("TOYML_FIT__TRAINER__LOG_EVERY_N_STEPS", "3")
     assert bare("--trainer.max_steps 7").metrics["loss"]["step"] == [0, 3, 6, 7]
 
@@ -203,7 +214,9 @@ def test_help_shows_the_real_defaults(command: str, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
-def test_completion_knows_commands_and_options(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_completion_knows_commands_and_options(
+    shell: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     main(["--print_completion", shell])
     script = capsys.readouterr().out
     for word in ("report", "max_steps", "strict", "ckpt_path"):
@@ -237,16 +250,25 @@ def test_ddp_writes_one_run_and_agrees_with_one_process() -> None:
     one = main(shlex.split(words))
     assert isinstance(one, Run)
     done = subprocess.run(
-        [sys.executable, "-m", "toyml", *shlex.split(words), "--trainer.strategy", "ddp", "--trainer.devices", "2"],
-        capture_output=True, text=True, check=False, timeout=120, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+        [
+            *(sys.executable, "-m", "toyml", *shlex.split(words)),
+            *("--trainer.strategy", "ddp", "--trainer.devices", "2"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        stdin=subprocess.DEVNULL,
+    )
     assert done.returncode == 0, done.stderr
     assert sorted(p.name for p in Path("runs/perceptron").iterdir()) == ["version_0", "version_1"]
     two = Run.load("runs/perceptron/version_1")
     assert two.finished
     assert (two.folder / "report.html").exists()
     assert np.array_equal(one.trajectory.steps, two.trajectory.steps)
-    assert np.allclose(one.trajectory.parameters.flat, two.trajectory.parameters.flat, rtol=0, atol=1e-13)
+    assert np.allclose(
+        one.trajectory.parameters.flat, two.trajectory.parameters.flat, rtol=0, atol=1e-13
+    )
     assert np.allclose(one.metrics["loss"]["value"], two.metrics["loss"]["value"], rtol=1e-12)
 
 
@@ -254,7 +276,9 @@ def test_ddp_writes_one_run_and_agrees_with_one_process() -> None:
 def test_a_killed_fit_loses_no_recorded_step() -> None:
     words = ["fit", "--config", CONFIG, "--trainer.max_steps", "90000"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "toyml", *words], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        [sys.executable, "-m", "toyml", *words],
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
     )
     rows = Path("runs/perceptron/version_0/trajectory/rows.bin")
     deadline = time.monotonic() + 60

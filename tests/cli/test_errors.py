@@ -25,7 +25,10 @@ WRONG = [
     (f"{PERCEPTRON} --model.net.inputs abc", "model.net.inputs is abc: expected int"),
     (f"{PERCEPTRON} --model.net.inputs 3", "inputs of shape [2, 2]"),
     (f"{PERCEPTRON} --model.net.outputs 2", "output has shape [2, 2] but the targets have [2, 1]"),
-    (f"{PERCEPTRON} --model.net.outputs 2 --model.loss torch.nn.MSELoss", "MSELoss would broadcast"),
+    (
+        f"{PERCEPTRON} --model.net.outputs 2 --model.loss torch.nn.MSELoss",
+        "MSELoss would broadcast",
+    ),
     (f"{PERCEPTRON} --model.net.output_activation null", "torch.nn.Identity"),
     (f"{PERCEPTRON} --model.loss torch.nn.Foo", "'torch.nn' has no attribute 'Foo'"),
     (f"{PERCEPTRON} --model.loss torch.nn.Linear", "model.loss"),
@@ -59,7 +62,9 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize(("words", "message"), WRONG, ids=[w.split("/configs/")[-1] for w, _ in WRONG])
+@pytest.mark.parametrize(
+    ("words", "message"), WRONG, ids=[w.split("/configs/")[-1] for w, _ in WRONG]
+)
 def test_one_line_and_nothing_left(words: str, message: str, tmp_path: Path) -> None:
     import torch
 
@@ -76,12 +81,15 @@ def test_one_line_and_nothing_left(words: str, message: str, tmp_path: Path) -> 
 
 def test_a_broken_config_is_named(tmp_path: Path) -> None:
     (tmp_path / "broken.yaml").write_text("model: [1, 2\n")
-    with pytest.raises(UserError, match="broken.yaml|config"):
+    with pytest.raises(UserError, match=r"broken\.yaml|config"):
         main(["fit", "--config", "broken.yaml"])
 
 
 def test_divergence_keeps_the_run_and_says_so(tmp_path: Path) -> None:
-    words = f"{PERCEPTRON} --model.loss torch.nn.MSELoss --model.net.output_activation torch.nn.Identity --model.optimizer.lr 100 --trainer.max_steps 3000"
+    words = (
+        f"{PERCEPTRON} --model.loss torch.nn.MSELoss --model.optimizer.lr 100 "
+        "--model.net.output_activation torch.nn.Identity --trainer.max_steps 3000"
+    )
     with pytest.raises(DivergedError, match=r"at step \d+ .*smaller --model.optimizer.lr"):
         main(shlex.split(words))
     from toyml import Run
@@ -120,5 +128,6 @@ def test_a_bad_fit_exits_with_2_and_one_line() -> None:
     )
     assert done.returncode == 2
     assert [line for line in done.stderr.splitlines() if line] == [
-        "toyml: error: optimizer: Invalid learning rate: -1.0; see the ranges in torch.optim's pages"
+        "toyml: error: optimizer: Invalid learning rate: -1.0; "
+        "see the ranges in torch.optim's pages"
     ]

@@ -56,7 +56,9 @@ def batches_of(data: InMemory, dtype: torch.dtype = torch.float32) -> Any:
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
 @pytest.mark.parametrize("batch_size", [None, 8])
-def test_bit_equal_to_the_plain_loop(optimizer: Any, batch_size: int | None, tmp_path: Path) -> None:
+def test_bit_equal_to_the_plain_loop(
+    optimizer: Any, batch_size: int | None, tmp_path: Path
+) -> None:
     data = cloud(batch_size=batch_size)
     task = small_task(optimizer)
     fit = trainer(tmp_path, 123, log_every_n_steps=1)
@@ -133,7 +135,12 @@ def test_the_ordinary_route_agrees_with_blocks(tmp_path: Path) -> None:
 def test_clipping_clips(tmp_path: Path) -> None:
     task = small_task(partial(torch.optim.SGD, lr=1.0))
     trainer(tmp_path, 1, gradient_clip_val=1e-3).fit(task, cloud())
-    moved = torch.cat([(p - q).flatten() for p, q in zip(task.net.parameters(), small_net().parameters(), strict=True)])
+    moved = torch.cat(
+        [
+            (p - q).flatten()
+            for p, q in zip(task.net.parameters(), small_net().parameters(), strict=True)
+        ]
+    )
     assert moved.norm().item() == pytest.approx(1e-3, rel=1e-3)
 
 
@@ -229,7 +236,10 @@ def test_validation_runs_between_blocks(tmp_path: Path) -> None:
 def test_model_checkpoint_saves_on_its_own_steps(tmp_path: Path) -> None:
     keep = ModelCheckpoint(every_n_train_steps=30, save_top_k=-1)
     trainer(tmp_path, 130, keep).fit(small_task(), cloud())
-    saved = {torch.load(f, weights_only=True)["global_step"] for f in (tmp_path / "run/version_0/checkpoints").glob("epoch*.ckpt")}
+    saved = {
+        torch.load(f, weights_only=True)["global_step"]
+        for f in (tmp_path / "run/version_0/checkpoints").glob("epoch*.ckpt")
+    }
     assert saved == {30, 60, 90, 120}
 
 
@@ -244,7 +254,7 @@ def test_divergence_stops_at_its_step_and_keeps_the_record(tmp_path: Path) -> No
 
 
 def test_an_interrupt_inside_a_block_counts_the_steps_done(tmp_path: Path) -> None:
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
     class Interrupting(pl.Callback):
@@ -254,13 +264,13 @@ def test_an_interrupt_inside_a_block_counts_the_steps_done(tmp_path: Path) -> No
             return np.array([s for s in (70,) if first <= s <= last], dtype=np.int64)
 
         def observe(self, step: int, task: pl.LightningModule) -> None:
-            raise Stop
+            raise StopError
 
         def observe_rows(self, steps: np.ndarray, rows: np.ndarray) -> None:
             raise AssertionError
 
     fit = trainer(tmp_path, 500, Interrupting())
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         fit.fit(small_task(), cloud())
     assert fit.global_step == 70
     assert Run(tmp_path / "run/version_0").trajectory.steps[-1] >= 69

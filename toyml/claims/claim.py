@@ -135,7 +135,7 @@ class Refuted(Claim):
         return self.claim.measure(run)
 
     def judge(self, run: Run, given: Mapping[str, Any] | None = None) -> Verdict:
-        """"refuted" when the statement fails, "fails" when, against expectation, it holds."""
+        """Say "refuted" when the statement fails, "fails" when, against expectation, it holds."""
         inner = self.claim.judge(run, given)
         if inner.verdict == NOT_APPLICABLE:
             return inner

@@ -99,6 +99,9 @@ def compare(folders: Sequence[Path], out: Path | None = None) -> Comparison:
     folder.mkdir(parents=True, exist_ok=True)
     left_out = [f"{n}, step by step: {p.obstacle}." for n, p in parted.items() if p.obstacle]
     figures = []
+    for stem in ("losses", "distances", "paths", "metrics"):
+        for kind in SAVE_OPTIONS:  # an earlier comparison may have drawn what this one does not
+            (folder / "figures" / f"{stem}.{kind}").unlink(missing_ok=True)
     for draw in (draw_losses, draw_distances, draw_paths, draw_metrics):
         drawn = draw(runs, parted)
         if isinstance(drawn, str):

@@ -25,8 +25,8 @@ def completion(shell: str) -> str:
         for option, text in option_strings(name):
             action = command.add_argument(option, help=text.replace("%", "%%"))
             if option in ("--config", "--ckpt_path"):
-                action.complete = shtab.FILE  # type: ignore[attr-defined]
+                action.complete = shtab.FILE
     for action in commands.choices["report"]._actions:
         if action.dest == "run":
-            action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
+            action.complete = shtab.DIRECTORY
     return str(shtab.complete(parser, shell))

@@ -24,13 +24,13 @@ def readable(message: str) -> str:
     dotted key, the value and the first real reason are kept.
 
     Example:
-        >>> readable('Parser key "trainer.max_steps":\\n  Expected a <class \\'int\\'>. Got value: 1.5')
-        'trainer.max_steps is 1.5: expected int'
+        >>> readable('Parser key "threads": Expected a <class \'int\'>. Got value: 1.5')
+        'threads is 1.5: expected int'
     """
     message = re.sub(r"\x1b\[[0-9;]*m", "", message)
     if "CUDAAccelerator" in message or "MPSAccelerator" in message or "gpu backend" in message:
         return NO_GPU
-    if "required: fit.model" in message or 'required: model' in message:
+    if "required: fit.model" in message or "required: model" in message:
         return "there is no model; give an experiment, for example --config configs/perceptron.yaml"
     keys = re.findall(r'Parser key "([^"]+)":', message)
     # "Type Callable[...] expects a function or a callable class: REASON" carries its reason last.

@@ -7,7 +7,6 @@ import copy
 import io
 import logging
 import re
-import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
@@ -18,8 +17,8 @@ import lightning.pytorch as pl
 import torch
 import yaml
 from jsonargparse import Namespace
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from toyml.cli import TRAINER_COMMANDS
 from toyml.cli.messages import did_you_mean, readable
@@ -93,7 +92,7 @@ class ToymlCLI(LightningCLI):
                 "env_prefix": "TOYML",
                 self.command: {
                     "prog": f"toyml {self.command}",
-                    "usage": f"toyml {self.command} --config EXPERIMENT.yaml [--SECTION.KEY VALUE ...]",
+                    "usage": f"toyml {self.command} --config EXPERIMENT.yaml [--KEY VALUE ...]",
                     "exit_on_error": False,
                     "default_config_files": [str(DEFAULTS)],
                     "description": TRAINER_COMMANDS[self.command],
@@ -228,8 +227,8 @@ class ToymlCLI(LightningCLI):
     def predict(self, model: pl.LightningModule, **kwargs: Any) -> None:
         """Print the predictions."""
         self.result = self.trainer.predict(model, **kwargs)
-        for batch in self.result or []:  # type: ignore[attr-defined]
-            for row in batch.tolist():
+        for batch in self.result or []:
+            for row in torch.as_tensor(batch).tolist():
                 print(" ".join(f"{value:.9g}" for value in row))
 
 
@@ -245,8 +244,9 @@ def run_trainer(words: Sequence[str]) -> object:
 
 # What Lightning says about every fit here and nobody can act upon: a block is a batch, so there
 # are fewer batches than steps; nothing is held out; its own call of a deprecated torch function;
-# an evaluation has no logger; a checkpoint between blocks holds the state after global_step updates, as it should; the words
-# of the command line are handed over sorted (sys.argv stays: DDP starts its processes with it).
+# an evaluation has no logger; a checkpoint between blocks holds the state after global_step
+# updates, as it should; the words of the command line are handed over sorted (sys.argv stays as
+# it is, because DDP starts its processes with it).
 NOISE = (
     ".*LightningCLI's args parameter is intended to run from within Python.*",
     ".*does not have many workers.*",
@@ -284,9 +284,8 @@ def one_line() -> Iterator[None]:
     except UserError:
         raise
     except (argparse.ArgumentError, MisconfigurationException, ValueError, TypeError) as error:
-        if isinstance(error, TypeError) and "ArgumentError" not in type(error).__name__:
-            if not _from_settings(error):
-                raise
+        if isinstance(error, TypeError) and not _from_settings(error):
+            raise
         message = readable(str(error))
         if unknown := re.match(r"unrecognized arguments: --(\S+)", message):
             message += did_you_mean(unknown[1].split("=")[0], known_options())

@@ -99,18 +99,19 @@ class InMemory(pl.LightningDataModule):
     def train_dataloader(self) -> Blocks | Batches:
         """Blocks of steps, or ordinary batches where blocks would not be right."""
         x, y = self.rows_for_fit()
-        batch_size = None if self.batch_size is None or self.batch_size >= len(x) else self.batch_size
+        whole = self.batch_size is None or self.batch_size >= len(x)
+        batch_size = None if whole else self.batch_size
         trainer = self.trainer
         assert trainer is not None
         if trainer.lightning_module.automatic_optimization:
-            shuffle = self.shuffle and not trainer.overfit_batches
+            shuffle = self.shuffle and not trainer.overfit_batches  # type: ignore[attr-defined]
             return Batches(trainer, x, y, batch_size, shuffle, self.seed)
         by_pass = trainer.max_epochs is not None and trainer.max_epochs >= 0
         steps = self.steps_per_pass if by_pass else self.block_size
         return Blocks(Block(x, y, steps, batch_size, self.shuffle, self.seed))
 
     def val_dataloader(self) -> Whole | list[Whole]:
-        """Held-out rows; without any, ``validate`` looks at the training rows and ``fit`` at none."""
+        """Held-out rows; where there are none, ``validate`` looks at the training rows."""
         fitting = self.trainer is not None and self.trainer.state.fn == "fit"
         return [] if fitting and not self.validation else self.test_dataloader()
 
@@ -178,7 +179,7 @@ class Batches:
         number, start = divmod(done, len(self))
         n = len(self.x)
         order = batch_order(n, self.seed, number) if self.shuffle else torch.arange(n)
-        for rows in order.split(self.batch_size)[start:]:
+        for rows in torch.split(order, self.batch_size)[start:]:
             share = self._share(rows)
             yield self.x[share], self.y[share]
 

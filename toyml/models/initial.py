@@ -8,7 +8,9 @@ import torch
 from torch import nn
 
 
-def fill(net: nn.Module, initial: Mapping[str, Sequence[float] | Sequence[Sequence[float]]] | None) -> None:
+def fill(
+    net: nn.Module, initial: Mapping[str, Sequence[float] | Sequence[Sequence[float]]] | None
+) -> None:
     """Write the given values into the net's parameters.
 
     Args:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import nn
 
@@ -52,7 +53,7 @@ class MLP(nn.Sequential):
                 "layers would share; build the net from torch.nn.Sequential instead"
             )
         layers: list[tuple[str, nn.Module]] = []
-        for i, (d, h) in enumerate(zip(widths[:-2], widths[1:-1], strict=True), start=1):
+        for i, (d, h) in enumerate(pairwise(widths[:-1]), start=1):
             layers.append((f"hidden{i}", nn.Linear(d, h, bias=bias)))
             layers.append((f"activation{i}", activation))
         layers.append(("output", nn.Linear(widths[-2], widths[-1], bias=bias)))

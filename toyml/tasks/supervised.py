@@ -72,7 +72,7 @@ class Supervised(pl.LightningModule):
 
     # -- the route ---------------------------------------------------------------------------
 
-    @property
+    @property  # type: ignore[misc]  # the base class can also be told; here it follows
     def automatic_optimization(self) -> bool:
         """Lightning's ordinary loop, where blocks would not be right (see ``engine.obstacle``)."""
         return self._trainer is None or self.training_blocks() is None
@@ -158,8 +158,8 @@ class Supervised(pl.LightningModule):
         if y.is_floating_point() and output.shape != y.shape:
             raise UserError(
                 f"the net's output has shape {list(output.shape)} but the targets have "
-                f"{list(y.shape)}; {type(self.loss).__name__} would broadcast them to a wrong loss: "
-                f"make the last layer {y.shape[-1]} wide or reshape the targets"
+                f"{list(y.shape)}; {type(self.loss).__name__} would broadcast them to a "
+                f"wrong loss: make the last layer {y.shape[-1]} wide or reshape the targets"
             )
 
     def on_train_start(self) -> None:
@@ -216,7 +216,8 @@ class Supervised(pl.LightningModule):
         # Under DDP the mean over the processes is the loss of the whole batch; every process takes
         # part here and in the metrics, or the others would wait for it for ever.
         mean = self.trainer.strategy.reduce(loss.detach(), reduce_op="mean")
-        step, every = self.trainer.global_step, self.trainer.log_every_n_steps
+        step = self.trainer.global_step
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         value = float(mean)
         if not math.isfinite(value):
             engine.Training(self).raise_diverged(step, value)
