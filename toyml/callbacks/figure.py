@@ -69,7 +69,7 @@ class Figure(AfterFit):
             return
         for kind, options in SAVE_OPTIONS.items():
             memory = io.BytesIO()
-            with matplotlib.rc_context(dict(SAVE_RC)):
+            with matplotlib.rc_context(dict(SAVE_RC)):  # type: ignore[arg-type]
                 drawing.canvas.savefig(memory, **options)
             beside = folder / f"{self.name}.{kind}.part"
             beside.write_bytes(memory.getvalue())

@@ -145,7 +145,11 @@ def show(page: Page, path: str) -> None:
             table.add_column(name, justify=where, overflow="fold")  # type: ignore[arg-type]
         table.add_column("verdict", no_wrap=True)
         for row in page.verdicts:
-            words = row.why if row.verdict == "not applicable" else format_value(row.measured, row.digits)
+            words = (
+                row.why
+                if row.verdict == "not applicable"
+                else format_value(row.measured, row.digits)
+            )
             table.add_row(
                 Text(row.statement),
                 Text(format_value(row.predicted, row.digits)),
