@@ -7,12 +7,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from toyml import measures, plots
-from toyml.plots.style import dress, set_step_axis, set_value_axis, step_ticks
+from toyml import measures, plots, theory
 from toyml.callbacks.figure import Drawing, Figure
 from toyml.callbacks.references import Reference, all_lines, plane_data
 from toyml.claims import NotApplicable
 from toyml.claims.boundary import line, signed_angle
+from toyml.claims.logistic import descent_law
+from toyml.plots.style import dress, set_step_axis, set_value_axis, step_ticks
 from toyml.run import Run
 
 GRID = 161  # points per side of a drawn plane
@@ -57,9 +58,7 @@ class Boundary(Figure):
             ax.set_ylim(ys[0], ys[-1])
             ax.set_aspect("equal")
         drawn = plots.plot_boundaries(above, xs, ys, fields, steps)
-        plots.add_colorbar(
-            above, drawn.mappable, "step", ticks=step_ticks(steps[0], steps[-1])
-        )
+        plots.add_colorbar(above, drawn.mappable, "step", ticks=step_ticks(steps[0], steps[-1]))
         surface = plots.plot_decision_surface(below, xs, ys, fields[-1])
         plots.add_colorbar(below, surface.mesh, "probability of class 1")
         for ax in (above, below):
@@ -159,9 +158,7 @@ class Curves(Figure):
         name: Stem of the files.
     """
 
-    def __init__(
-        self, log_time: bool = True, log_value: bool = True, name: str = "curves"
-    ) -> None:
+    def __init__(self, log_time: bool = True, log_value: bool = True, name: str = "curves") -> None:
         super().__init__(name)
         self.log_time, self.log_value = log_time, log_value
 
@@ -170,12 +167,12 @@ class Curves(Figure):
         chosen = thinned(run, 1500)
         steps = run.trajectory.steps[chosen]
         x, y = run.data
-        loss = measures.losses(run.net, run.loss, run.trajectory.select(chosen), x, y).numpy()
+        loss = measures.losses(run.net, run.loss, run.trajectory.select(chosen), x, y).double().numpy()
         loss[~(np.abs(loss) < 1e60)] = np.nan  # a diverging tail has no place on an axis
         others = {k: v for k, v in run.metrics.items() if not k.endswith("loss")}
         held_out = run.metrics.get("val_loss")
         canvas = plots.new_figure(7.6, 7.2 if others else 4.2)
-        axes = np.atleast_1d(canvas.subplots(2 if others else 1, 1))
+        axes = np.atleast_1d(np.asarray(canvas.subplots(2 if others else 1, 1)))
         plots.plot_curves(
             axes[0],
             steps,
@@ -224,70 +221,80 @@ class Curves(Figure):
 
 
 class AngleLaw(Figure):
-    """The angle of a linear model's normal over the steps, against the law limit + C / ln t.
+    r"""The angle of a linear model's normal over the steps, against the law of its convergence.
 
-    Gradient descent on separable data converges in direction like 1 / ln t (Soudry et al. 2018).
-    The dashed curve is limit + C / (ln t + a) with C from theory; a, which the law leaves open
-    and which matters less and less, is matched at the last step.
+    Gradient descent on separable points tends to a direction like 1 / ln t (Soudry et al. 2018):
+
+    .. math:: \text{angle}(t) = \text{limit} + \arctan\frac{C}{\ln t + a}
+
+    Limit, C and a come from theory, for the run's own points, start and learning rate; nothing
+    is fitted.
 
     Args:
-        reference: Direction [2] the angle is measured from.
-        limit: The limit angle in degrees.
-        constant: C in degrees, with the sign of (angle - limit).
+        reference: Direction [2] the angle is measured from; ``null`` is the normal of the
+            maximum-margin line, which for two points is the perpendicular bisector.
         name: Stem of the files.
 
     Raises:
-        ValueError: C is 0.
+        ValueError: A reference without a direction.
     """
 
-    def __init__(
-        self, reference: list[float], limit: float, constant: float, name: str = "angle"
-    ) -> None:
+    def __init__(self, reference: list[float] | None = None, name: str = "angle") -> None:
         super().__init__(name)
-        if constant == 0:
-            raise ValueError("constant is 0; the law needs C in degrees, for example 22.6")
-        self.reference, self.limit, self.constant = reference, limit, constant
+        if reference is not None and (len(reference) != 2 or not any(reference)):
+            raise ValueError(f"reference is {reference}; give two numbers, not both 0")
+        self.reference = reference
 
     def draw(self, run: Run) -> Drawing:
         """Read the normal off the trajectory."""
-        if run.setting("model.optimizer.weight_decay", 0.0):
-            raise NotApplicable("the law is for training without weight decay")
+        x, y = plane_data(run)
+        direction, constant, offset = descent_law(run)
+        reference = self.reference or theory.max_margin(x, y)[0].tolist()
+        turn = np.degrees(np.arctan2(reference[1], reference[0]))
+        limit = float((direction - turn + 180) % 360 - 180)
         chosen = run.trajectory.thinned_log(1500)
         steps = run.trajectory.steps[chosen]
-        angle = signed_angle(line(run)[0][chosen], self.reference)
-        late = steps >= 3
-        if late.sum() < 2:
-            raise NotApplicable("the law needs more than 3 steps")
-        error = angle[-1] - self.limit
-        offset = self.constant / error - np.log(steps[-1])
+        if steps[-1] < 4:
+            raise NotApplicable(f"the law needs more than {steps[-1]} steps to be seen")
+        angle = signed_angle(line(run)[0][chosen], reference)
+        with np.errstate(divide="ignore"):
+            logs = np.log(steps) + offset
         law = np.full(len(steps), np.nan)
-        denominators = np.log(steps[late]) + offset
-        law[late] = np.where(denominators > 0.5, self.limit + self.constant / denominators, np.nan)
+        grown = logs > 0.5  # before that the logarithm has not outgrown the start
+        law[grown] = limit + np.degrees(np.arctan(np.radians(constant) / logs[grown]))
         canvas = plots.new_figure(7.6, 4.6)
         ax = canvas.subplots()
+        zero = "the bisector" if len(x) == 2 else "the maximum-margin line"
         plots.plot_law(
             ax,
             steps,
             angle,
             law,
-            quantity="angle to the bisector's normal, degrees",
-            predicted_label=f"limit + C / (ln t + a),  C = {self.constant:.4f}°,  a = {offset:.2f}",
-            limit=self.limit,
-            limit_label=f"limit {self.limit:.4f}°",
+            quantity=f"angle to the normal of {zero if self.reference is None else 'reference'}, °",
+            predicted_label=f"limit + arctan(C/(ln t + a)), C = {constant:.4f}°, a = {offset:.3f}",
+            limit=limit,
+            limit_label=f"limit {limit:.4f}°",
         )
-        ax.axhline(0, color=plots.STYLE.palette[2], linewidth=1.2, label="bisector 0°")
+        if self.reference is None:
+            ax.axhline(0, color=plots.STYLE.palette[2], linewidth=1.2, label=f"{zero}, 0°")
         plots.add_legend(ax, below=True, columns=2)
+        error = angle[-1] - limit
         plots.set_title(ax, f"After {steps[-1]:,} steps {abs(error):.2f}° remain to the limit")
-        decades = np.exp(self.constant / np.copysign(0.1, self.constant))
         return Drawing(
             canvas,
             "The direction converges like 1 / ln t",
-            f"At step {steps[-1]:,} the angle is {angle[-1]:.6f}°, {abs(error):.4f}° from its limit "
-            f"{self.limit:.6f}°, which is not the bisector (0°). The law puts the last 0.1° at "
-            f"about 10^{np.log10(decades):.0f} steps: no training gets there.",
-            f"Angle of the normal over {steps[-1]:,} steps in log time: it leaves the bisector's 0 "
-            f"degrees and creeps towards {self.limit:.2f} degrees, as the law predicts.",
+            f"At step {steps[-1]:,} the angle is {angle[-1]:.6f}°, {abs(error):.4f}° from its "
+            f"limit {limit:.6f}°; the law, with nothing fitted, says {abs(law[-1] - limit):.4f}°. "
+            f"It puts the last 0.1° at about 10^{tenth(constant, offset):.0f} steps: "
+            "no training gets there.",
+            f"Angle of the normal over {steps[-1]:,} steps in log time: it passes 0 degrees, "
+            f"{zero}, and creeps towards {limit:.2f} degrees, as the law predicts.",
         )
+
+
+def tenth(constant: float, offset: float) -> float:
+    """log10 of the step at which a tenth of a degree remains."""
+    return float((abs(np.radians(constant) / np.tan(np.radians(0.1))) - offset) / np.log(10))
 
 
 def thinned(run: Run, most: int) -> NDArray[np.int64]:
