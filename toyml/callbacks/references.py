@@ -5,10 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from toyml import theory
 from toyml.claims import NotApplicable
+from toyml.claims.logistic import Logistic, logistic, optimizer_of
 from toyml.run import Run
 
 
@@ -71,11 +72,13 @@ class DescentLimit(Reference):
 
     def line(self, run: Run) -> tuple[Tensor, Tensor]:
         """The maximum-margin line of the augmented rows."""
-        x, y = plane_data(run)
-        if decay(run):
-            raise NotApplicable(f"weight decay {decay(run)} stops the weights from growing")
+        model = plane_model(run)
+        if not isinstance(optimizer_of(run), torch.optim.SGD):
+            raise NotApplicable(f"{type(optimizer_of(run)).__name__} tends to another limit")
+        if model.weight_decay:
+            raise NotApplicable(f"weight decay {model.weight_decay:g} stops the weights' growth")
         try:
-            return theory.max_margin_augmented(x, y)
+            return theory.max_margin_augmented(model.x, model.y)
         except ValueError as error:
             raise NotApplicable(str(error)) from error
 
@@ -90,18 +93,18 @@ class RegularizedMinimum(Reference):
 
     def line(self, run: Run) -> tuple[Tensor, Tensor]:
         """Newton's method to twelve digits."""
-        x, y = plane_data(run)
-        if not decay(run):
-            raise NotApplicable("there is no weight decay")
-        if not isinstance(run.loss, nn.BCELoss | nn.BCEWithLogitsLoss):
-            raise NotApplicable(f"{type(run.loss).__name__} is not the logistic loss")
-        spared = not run.setting("model.decay_bias", True)
-        return theory.regularized_logistic(x, y, decay(run), decay_bias=not spared)
+        minimum = plane_model(run).minimum()
+        return minimum[:-1], minimum[-1]
 
 
-def decay(run: Run) -> float:
-    """The optimizer's weight decay, 0 for none."""
-    return float(run.setting("model.optimizer.weight_decay", 0.0) or 0.0)
+def plane_model(run: Run) -> Logistic:
+    """The run as a logistic regression in the plane.
+
+    Raises:
+        NotApplicable: It is something else.
+    """
+    plane_data(run)
+    return logistic(run)
 
 
 def all_lines(run: Run, references: list[Reference]) -> dict[str, tuple[Tensor, Tensor]]:

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from toyml import theory
 from toyml.claims.claim import Claim, Equals, NotApplicable, snapshot
 from toyml.run import Run
 
@@ -31,8 +33,8 @@ def line(run: Run) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 def points(run: Run) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Rows x [n, 2] and signs of their labels [n], -1 and 1."""
-    x, y = run.datamodule.arrays()
-    return x.numpy(), 2 * y.numpy()[:, 0] - 1
+    x, y = (rows.double().numpy() for rows in run.data)
+    return x, 2 * y[:, 0] - 1
 
 
 def signed_angle(w: NDArray[np.float64], reference: Sequence[float]) -> NDArray[np.float64]:
@@ -43,7 +45,7 @@ def signed_angle(w: NDArray[np.float64], reference: Sequence[float]) -> NDArray[
         array([90.])
     """
     (a, b), (u, v) = reference, w.T
-    return np.degrees(np.arctan2(a * v - b * u, a * u + b * v))
+    return np.asarray(np.degrees(np.arctan2(a * v - b * u, a * u + b * v)))
 
 
 class AngleAt(Equals):
@@ -80,11 +82,11 @@ class AngleAt(Equals):
 
 
 class AngleLaw(Equals):
-    """The constant C of the law |angle - limit| ~ C / ln t, estimated at the end of the run.
+    """The constant C of the law angle - limit ~ C / ln t, estimated at the end of the run.
 
-    With e(t) = angle(t) - limit, a law e = C / (ln t + A) has the slope
-    d(1/e)/d(ln t) = 1/C whatever A is; the slope is taken over the last factor of ten in t, which
-    removes the slowly vanishing term that C = e ln t would carry.
+    With e(t) = angle(t) - limit, a normal that grows like w ln t + v obeys
+    cot e = (ln t + a) / C; C is read off the slope over the last half of the steps, which is
+    free of the slowly vanishing term that C = e ln t would carry.
 
     Args:
         statement: The claim in words.
@@ -112,15 +114,18 @@ class AngleLaw(Equals):
         self.limit, self.reference, self.from_step = limit, reference, from_step
 
     def measure(self, run: Run) -> float:
-        """Fit the slope of 1/e against ln t."""
+        """Fit the slope of cot e against ln t."""
         w, _ = line(run)
         steps = run.trajectory.steps
         if steps[-1] < self.from_step:
             raise NotApplicable(f"needs {self.from_step} steps; the run has {steps[-1]}")
-        late = steps >= max(steps[-1] // 10, 1)
-        error = np.abs(signed_angle(w[late], self.reference) - self.limit)
-        slope = np.polyfit(np.log(steps[late]), 1 / error, 1)[0]
-        return float(1 / slope)
+        late = run.trajectory.thinned_log(2000)
+        late = late[steps[late] >= max(steps[-1] // 2, 1)]
+        error = signed_angle(w[late], self.reference) - self.limit
+        try:
+            return theory.fit_log_t(torch.from_numpy(steps[late]), torch.from_numpy(error))[0]
+        except ValueError as why:
+            raise NotApplicable(str(why)) from why
 
 
 class MisclassifiedSteps(Claim):
@@ -154,14 +159,80 @@ class MisclassifiedSteps(Claim):
 
     def measure(self, run: Run) -> str:
         """Look at every recorded step of the range."""
-        w, b = line(run)
-        x, sign = points(run)
         first, last = snapshot(run, self.start), snapshot(run, self.until)
         if last - first != self.until - self.start:
             raise NotApplicable("needs every step of the range recorded")
-        margins = sign * (w[first : last + 1] @ x.T + b[first : last + 1, None])
-        wrong = run.trajectory.steps[first : last + 1][(margins <= 0).any(axis=1)]
+        found = margins(run)[first : last + 1]
+        wrong = run.trajectory.steps[first : last + 1][(found <= 0).any(axis=1)]
         return ", ".join(map(str, wrong)) or "none"
+
+
+class Separates(Claim):
+    """Whether the line has every point on its own side.
+
+    Args:
+        statement: The claim in words.
+        step: Number of updates done; ``null`` is the last step.
+        wrong: How many points are predicted to lie on the wrong side.
+        given: Settings that the claim presupposes.
+        source: Who says so.
+    """
+
+    def __init__(
+        self,
+        statement: str,
+        step: int | None = None,
+        wrong: int = 0,
+        given: dict[str, Any] | None = None,
+        source: str = "",
+    ) -> None:
+        super().__init__(statement, given, source)
+        self.step, self.wrong = step, wrong
+
+    @property
+    def predicted(self) -> str:
+        """How many, in words."""
+        return wrong_words(self.wrong)
+
+    def measure(self, run: Run) -> str:
+        """Count the points whose margin is not positive."""
+        i = -1 if self.step is None else snapshot(run, self.step)
+        return wrong_words(int((margins(run)[i] <= 0).sum()))
+
+
+class MarginAt(Equals):
+    """Functional margin s (w·x + b) of one point, s = ±1 its class; not a distance.
+
+    Args:
+        statement: The claim in words.
+        row: Number of the point, from 0.
+        step: Number of updates done; ``null`` is the last step.
+        predicted: The predicted margin.
+        tolerance: Largest allowed distance to it.
+        given: Settings that the claim presupposes.
+        source: Who says so.
+    """
+
+    def __init__(
+        self,
+        statement: str,
+        row: int,
+        step: int | None,
+        predicted: float,
+        tolerance: float,
+        given: dict[str, Any] | None = None,
+        source: str = "",
+    ) -> None:
+        super().__init__(statement, predicted, tolerance, given, source)
+        self.row, self.step = row, step
+
+    def measure(self, run: Run) -> float:
+        """Compute it from the recorded line."""
+        i = -1 if self.step is None else snapshot(run, self.step)
+        found = margins(run)[i]
+        if not 0 <= self.row < len(found):
+            raise NotApplicable(f"there are {len(found)} points, numbered from 0; no {self.row}")
+        return float(found[self.row])
 
 
 class DistanceGrows(Claim):
@@ -231,9 +302,19 @@ class SmallerDistance(Equals):
         return float(smaller_distance(run)[i])
 
 
-def smaller_distance(run: Run) -> NDArray[np.float64]:
-    """min over points of sign (w·x + b) / |w|, at every snapshot [t]."""
+def margins(run: Run) -> NDArray[np.float64]:
+    """Functional margins sign (w·x + b) of all points at every snapshot [t, n]."""
     w, b = line(run)
     x, sign = points(run)
-    margins = sign * (w @ x.T + b[:, None])
-    return np.asarray((margins / np.linalg.norm(w, axis=1)[:, None]).min(axis=1))
+    return np.asarray(sign * (w @ x.T + b[:, None]))
+
+
+def smaller_distance(run: Run) -> NDArray[np.float64]:
+    """Min over points of sign (w·x + b) / |w|, at every snapshot [t]."""
+    w, _ = line(run)
+    return np.asarray((margins(run) / np.linalg.norm(w, axis=1)[:, None]).min(axis=1))
+
+
+def wrong_words(count: int) -> str:
+    """How many points are on the wrong side, in words."""
+    return "separates" if count == 0 else f"{count} on the wrong side"
