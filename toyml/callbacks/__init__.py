@@ -2,11 +2,14 @@
 
 from toyml.callbacks.after import AfterFit
 from toyml.callbacks.checkpoint import LastCheckpoint
+from toyml.callbacks.convention_figures import TwoConventions
 from toyml.callbacks.curve_figures import Fit, SideErrors, Thresholds
 from toyml.callbacks.descent_figures import CompanionCheck, Landscape, Lines, Stability
 from toyml.callbacks.figure import Drawing, Figure
 from toyml.callbacks.figures import AngleLaw, Boundary, Curves, Parameters
 from toyml.callbacks.hidden_figures import Activations, HiddenLines
+from toyml.callbacks.logistic_figures import Oscillation, SweepOfDecay
+from toyml.callbacks.parity import Parity
 from toyml.callbacks.progress import Progress
 from toyml.callbacks.recorder import Recorder
 from toyml.callbacks.references import Bisector, DescentLimit, Reference, RegularizedMinimum
@@ -14,6 +17,7 @@ from toyml.callbacks.replay import Replay
 from toyml.callbacks.report import Report
 from toyml.callbacks.seeds import SeedOutcomes, Seeds, SeedSides
 from toyml.callbacks.verdicts import Verdicts
+from toyml.callbacks.xor_figures import Ladder, ScriptLoss
 
 __all__ = [
     "Activations",
@@ -28,21 +32,27 @@ __all__ = [
     "Figure",
     "Fit",
     "HiddenLines",
+    "Ladder",
     "Landscape",
     "LastCheckpoint",
     "Lines",
+    "Oscillation",
     "Parameters",
+    "Parity",
     "Progress",
     "Recorder",
     "Reference",
     "RegularizedMinimum",
     "Replay",
     "Report",
+    "ScriptLoss",
     "SeedOutcomes",
     "SeedSides",
     "Seeds",
     "SideErrors",
     "Stability",
+    "SweepOfDecay",
     "Thresholds",
+    "TwoConventions",
     "Verdicts",
 ]

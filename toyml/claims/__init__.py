@@ -4,7 +4,9 @@ from toyml.claims.boundary import (
     AngleAt,
     AngleLaw,
     DistanceGrows,
+    MarginAt,
     MisclassifiedSteps,
+    Separates,
     SmallerDistance,
 )
 from toyml.claims.claim import (
@@ -18,7 +20,19 @@ from toyml.claims.claim import (
     Refuted,
     Verdict,
 )
+from toyml.claims.convention import GradientAt, RegressionPartsAt, RegressionWithin
 from toyml.claims.hidden import Enclosed, FloorHolds, LossBetween, RegionsOf
+from toyml.claims.logistic import (
+    DecayThreshold,
+    LargestRate,
+    LimitAngle,
+    LimitDistance,
+    LogisticSharpness,
+    LogTConstant,
+    MarginLogRatio,
+    MinimumReached,
+    SwingFactor,
+)
 from toyml.claims.minimum import (
     DistanceFrom,
     ExcessLoss,
@@ -27,6 +41,7 @@ from toyml.claims.minimum import (
     MinimumDistance,
     MinimumLoss,
 )
+from toyml.claims.parity import ParityWithin
 from toyml.claims.printed import Printed
 from toyml.claims.quadratic import (
     BestLearningRate,
@@ -47,6 +62,18 @@ from toyml.claims.sides import (
     WorstRowShare,
 )
 from toyml.claims.values import LossAt, MetricAt, ParameterAt
+from toyml.claims.xor import (
+    FollowsScript,
+    GradientFactor,
+    LadderParity,
+    LargestEffect,
+    LearnedAt,
+    RungLossAt,
+    ScriptErrorAt,
+    ScriptLowestAt,
+    ScriptPrintsAt,
+    ScriptTurnsNegative,
+)
 
 __all__ = [
     "FAILS",
@@ -59,39 +86,64 @@ __all__ = [
     "BetterSide",
     "Claim",
     "CompanionPath",
+    "DecayThreshold",
     "DistanceFrom",
     "DistanceGrows",
     "Enclosed",
     "Equals",
     "ExcessLoss",
     "FloorHolds",
+    "FollowsScript",
+    "GradientAt",
+    "GradientFactor",
     "HessianEigenvalue",
     "HighestValue",
+    "LadderParity",
+    "LargestEffect",
+    "LargestRate",
+    "LearnedAt",
     "LeftShare",
+    "LimitAngle",
+    "LimitDistance",
+    "LogTConstant",
+    "LogisticSharpness",
     "LossAt",
     "LossBetween",
     "LowestValue",
+    "MarginAt",
+    "MarginLogRatio",
     "MeanSquare",
     "MetricAt",
     "MinimumDistance",
     "MinimumLoss",
+    "MinimumReached",
     "MisclassifiedSteps",
     "NotApplicable",
     "ParameterAt",
+    "ParityWithin",
     "Printed",
     "Refuted",
     "RegionsOf",
+    "RegressionPartsAt",
+    "RegressionWithin",
+    "RungLossAt",
     "SameTraining",
+    "ScriptErrorAt",
+    "ScriptLowestAt",
+    "ScriptPrintsAt",
+    "ScriptTurnsNegative",
     "SeedQuantile",
     "SeedsBelow",
     "SeedsLeftBetter",
     "SeedsLower",
+    "Separates",
     "SideError",
     "SmallerDistance",
     "SmallestTarget",
     "SpectralRadius",
     "StabilityLimit",
     "StabilityMargin",
+    "SwingFactor",
     "Verdict",
     "WorstRowShare",
 ]

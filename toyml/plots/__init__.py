@@ -14,6 +14,7 @@ from toyml.plots.boundary import (
 )
 from toyml.plots.compare import plot_overlay, plot_paths
 from toyml.plots.curves import plot_curves, plot_law, plot_parameters
+from toyml.plots.decay import plot_mark, plot_sweep, plot_swing
 from toyml.plots.fit import (
     Fit,
     Fits,
@@ -36,6 +37,7 @@ from toyml.plots.landscape import (
     plot_minimum,
     plot_path,
 )
+from toyml.plots.parity import plot_deviations
 from toyml.plots.points import plot_line, plot_points
 from toyml.plots.seeds import Distribution, Outcomes, plot_distribution, plot_outcomes
 from toyml.plots.stability import plot_radii
@@ -74,6 +76,7 @@ __all__ = [
     "plot_boundaries",
     "plot_curves",
     "plot_decision_surface",
+    "plot_deviations",
     "plot_distribution",
     "plot_fit",
     "plot_fits",
@@ -81,6 +84,7 @@ __all__ = [
     "plot_landscape",
     "plot_law",
     "plot_line",
+    "plot_mark",
     "plot_minimum",
     "plot_outcomes",
     "plot_overlay",
@@ -90,6 +94,8 @@ __all__ = [
     "plot_points",
     "plot_radii",
     "plot_step_prediction",
+    "plot_sweep",
+    "plot_swing",
     "plot_thresholds",
     "set_title",
 ]
