@@ -167,7 +167,9 @@ class Curves(Figure):
         chosen = thinned(run, 1500)
         steps = run.trajectory.steps[chosen]
         x, y = run.data
-        loss = measures.losses(run.net, run.loss, run.trajectory.select(chosen), x, y).double().numpy()
+        loss = (
+            measures.losses(run.net, run.loss, run.trajectory.select(chosen), x, y).double().numpy()
+        )
         loss[~(np.abs(loss) < 1e60)] = np.nan  # a diverging tail has no place on an axis
         others = {k: v for k, v in run.metrics.items() if not k.endswith("loss")}
         held_out = run.metrics.get("val_loss")

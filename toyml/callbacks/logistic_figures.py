@@ -89,7 +89,6 @@ class SweepOfDecay(Figure):
         below.set_ylim(float(shown.min()) - space, float(shown.max()) + space)
         above.set_xlabel("")
         plots.add_legend(above)
-        plots.add_legend(below, below=True, columns=2)
         plots.set_title(above, "Where the minimum's line points")
         plots.set_title(below, "Whether it separates: below 0 a point is on the wrong side")
         return Drawing(
@@ -160,7 +159,7 @@ class Oscillation(Figure):
         )
         plots.add_legend(below, below=True, columns=2)
         kind = swing_words(found.factor)
-        plots.set_title(above, f"The margin of {point} {kind} that at the minimum")
+        plots.set_title(above, f"The margin of {point} {kind} its value at the minimum")
         plots.set_title(below, f"In the end each step leaves {abs(found.factor):.4f} of the rest")
         last = int(steps[first][-1])
         return Drawing(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -205,12 +206,12 @@ def descent_law(run: Run) -> tuple[float, float, float]:
 class MinimumReached(Equals):
     """Distance of all parameters from the exact minimum with weight decay.
 
-    The minimum is computed for the run's own points, λ and treatment of the bias.
+    The minimum is computed for the run's own points, λ and treatment of the bias. A run that by
+    theory had no time to come within the tolerance is not judged.
 
     Args:
         statement: The claim in words.
         tolerance: Largest allowed distance.
-        step: Number of updates done; ``null`` is the last step.
         predicted: The predicted distance.
         given: Settings that the claim presupposes.
         source: Who says so.
@@ -220,8 +221,45 @@ class MinimumReached(Equals):
         self,
         statement: str,
         tolerance: float,
-        step: int | None = None,
         predicted: float = 0.0,
+        given: dict[str, Any] | None = None,
+        source: str = "",
+    ) -> None:
+        super().__init__(statement, predicted, tolerance, given, source)
+
+    def measure(self, run: Run) -> float:
+        """Newton's method against the last parameters."""
+        model, lr = logistic(run), descent_rate(run)
+        minimum = model.minimum()
+        slowest = float((1 - lr * torch.linalg.eigvalsh(model.hessian(minimum))).abs().max())
+        if slowest >= 1:
+            raise NotApplicable(f"lr {lr:g} is above 2 / sharpness: descent does not settle")
+        last = int(run.trajectory.steps[-1])
+        # The start and the way through the curved part of the loss get a factor of 1000.
+        needed = math.ceil(math.log(self.tolerance / 1000) / math.log(slowest))
+        if last < needed:
+            raise NotApplicable(f"needs about {needed:,} steps to settle; the run has {last:,}")
+        return float(np.linalg.norm(parameters(run)[-1] - minimum.numpy()))
+
+
+class LogisticSharpness(Equals):
+    """Largest Hessian eigenvalue after a number of steps, the weight decay's λ included.
+
+    Args:
+        statement: The claim in words.
+        step: Number of updates done; ``null`` is the last step.
+        predicted: The predicted eigenvalue.
+        tolerance: Largest allowed distance.
+        given: Settings that the claim presupposes.
+        source: Who says so.
+    """
+
+    def __init__(
+        self,
+        statement: str,
+        step: int | None,
+        predicted: float,
+        tolerance: float,
         given: dict[str, Any] | None = None,
         source: str = "",
     ) -> None:
@@ -229,29 +267,11 @@ class MinimumReached(Equals):
         self.step = step
 
     def measure(self, run: Run) -> float:
-        """Newton's method against the recorded parameters."""
-        minimum = logistic(run).minimum().numpy()
-        full_batch(run)
-        i = -1 if self.step is None else snapshot(run, self.step)
-        return float(np.linalg.norm(parameters(run)[i] - minimum))
-
-
-class LogisticSharpness(Equals):
-    """Largest Hessian eigenvalue where the training ended, the weight decay's λ included.
-
-    Args:
-        statement: The claim in words.
-        predicted: The predicted eigenvalue.
-        tolerance: Largest allowed distance.
-        given: Settings that the claim presupposes.
-        source: Who says so.
-    """
-
-    def measure(self, run: Run) -> float:
         """Differentiate the run's own loss twice, and add the decay's part."""
+        i = -1 if self.step is None else snapshot(run, self.step)
         model = logistic(run)
         x, y = (rows.double() for rows in run.data)
-        end = {name: p[0].double() for name, p in run.trajectory.select([-1]).items()}
+        end = {name: p[0].double() for name, p in run.trajectory.select([i]).items()}
         curvature = measures.hessian(run.net, run.loss, end, x, y)
         decay = curvature.new_full((len(curvature),), model.weight_decay)
         decay[-1] *= model.decay_bias
@@ -292,8 +312,8 @@ class SwingFactor(Equals):
         """Divide two consecutive deviations, late but above rounding."""
         found = swing(run)
         steps, i = run.trajectory.steps, found.matched
-        if i < 1 or steps[i] - steps[i - 1] != 1:
-            raise NotApplicable("needs two consecutive steps away from the minimum")
+        if i + 1 == len(steps) or i < 1 or steps[i] - steps[i - 1] != 1:
+            raise NotApplicable("needs consecutive steps until the minimum is reached")
         return float(found.deviation[i] / found.deviation[i - 1])
 
 
