@@ -15,6 +15,9 @@ from toyml.claims.xor import STEPS, Curve, first_below, rung, script
 from toyml.plots.style import STYLE, dress, set_step_axis
 from toyml.run import Run
 
+# Dense where the first steps fall, thin where a picture cannot show more.
+DRAWN = np.union1d(np.arange(100), np.arange(0, STEPS + 1, 10))
+
 
 class ScriptLoss(Figure):
     """What the script prints as its loss, and its error, beside the error of the run.
@@ -29,17 +32,16 @@ class ScriptLoss(Figure):
     def draw(self, run: Run) -> Drawing:
         """Run the script; evaluate the run's error."""
         hand = script()
-        steps = np.arange(STEPS + 1)
         negative, lowest = first_below(hand.signal, 0.0), int(hand.signal.argmin())
         canvas = plots.new_figure(8.2, 8.4)
         above, below = canvas.subplots(2, 1)
-        draw_printed(above, steps, hand.signal * 1e3, negative, lowest)
+        draw_printed(above, hand.signal * 1e3, negative, lowest)
         chosen = thinned(run, 1500)
         errors = run_errors(run, chosen)
         plots.plot_overlay(
             below,
             {
-                "script, mean squared error": (steps, hand.mse),
+                "script, mean squared error": (DRAWN, hand.mse[DRAWN]),
                 "this run (PyTorch), mean squared error": (run.trajectory.steps[chosen], errors),
             },
             quantity="mean squared error",
@@ -65,17 +67,16 @@ class ScriptLoss(Figure):
         )
 
 
-def draw_printed(
-    ax: Axes, steps: NDArray[np.int64], values: Curve, negative: int, lowest: int
-) -> None:
+def draw_printed(ax: Axes, values: Curve, negative: int, lowest: int) -> None:
     """The printed value with its sign in view."""
-    floor = 0.05  # thousandths; the axis is linear up to here, so that zero is on it
-    ax.plot(steps, values, color=STYLE.color(0), linewidth=STYLE.line_width, label="printed value")
+    floor = 0.1  # thousandths; the axis is linear up to here, so that zero is on it
+    shown = values[DRAWN]
+    ax.plot(DRAWN, shown, color=STYLE.color(0), linewidth=STYLE.line_width, label="printed value")
     ax.fill_between(
-        steps,
-        values,
+        DRAWN,
+        shown,
         0,
-        where=values < 0,
+        where=shown < 0,
         color=STYLE.highlight,
         alpha=0.35,
         linewidth=0,
@@ -85,11 +86,13 @@ def draw_printed(
     ax.plot([lowest], [values[lowest]], "o", color=STYLE.highlight, markersize=5)
     set_step_axis(ax, True)
     ax.set_yscale("symlog", linthresh=floor)
-    ax.set_yticks([-0.05, 0, 0.05, 1, 10, 100], ["−0.05", "0", "0.05", "1", "10", "100"])
+    ax.set_yticks(
+        [-0.05, 0, 0.05, 0.1, 1, 10, 100], ["−0.05", "0", "0.05", "0.1", "1", "10", "100"]
+    )
     ax.minorticks_off()
     dress(ax, ylabel="printed “loss”, thousandths (symmetric log)")
     ax.annotate(
-        f"zero at step {negative:,},\nleast {values[lowest]:.4f} at {lowest:,}",
+        f"zero at step {negative:,},\nleast −{-values[lowest]:.4f} at {lowest:,}",
         (negative, 0),
         xytext=(-120, 55),
         textcoords="offset points",
@@ -133,22 +136,16 @@ class Ladder(Figure):
             "+ the script's start": rung(biases=False, uniform=True),
             "+ learning rate × 2": rung(biases=False, uniform=True, factor=2.0),
         }
-        steps = np.arange(STEPS + 1)
         canvas = plots.new_figure(12.0, 5.6)
         axes = canvas.subplots(1, 2, sharey=True)
         for ax, curves in zip(axes, (alone, together), strict=True):
-            labels = [f"{name}: {self.learned(curve)}" for name, curve in curves.items()]
-            plots.plot_curves(
-                ax,
-                steps,
-                dict(zip(labels, curves.values(), strict=True)),
-                quantity="mean squared error",
-            )
+            named = {f"{name}: {self.learned(c)}": c[DRAWN] for name, c in curves.items()}
+            plots.plot_curves(ax, DRAWN, named, quantity="mean squared error")
             ax.axhline(self.error, color=STYLE.muted, linestyle=":", linewidth=STYLE.thin_width)
         hand = script().mse
         axes[1].plot(
-            steps,
-            hand,
+            DRAWN,
+            hand[DRAWN],
             color=STYLE.ink,
             linewidth=1.3,
             dashes=(4, 2.5),
@@ -158,14 +155,14 @@ class Ladder(Figure):
         axes[0].set_ylim(0, None)
         for ax, words in zip(axes, ("Each difference alone", "One after another"), strict=True):
             plots.add_legend(ax, below=True, columns=2)
-            plots.set_title(ax, f"{words}: steps until the error is below {self.error:g}")
+            plots.set_title(ax, f"{words}: steps to below {self.error:g}")
         gap = float(np.abs(list(together.values())[-1] - hand).max())
         return Drawing(
             canvas,
             "The ladder from PyTorch to the script",
             "Mean squared error over the steps; the legend says when it is first below "
             f"{self.error:g}. With all differences undone PyTorch and the script are one curve: "
-            f"over {len(steps):,} steps they differ by {gap:.1e} at most.",
+            f"over {STEPS:,} steps they differ by {gap:.1e} at most.",
             "Two panels. Left: PyTorch and each difference alone: "
             + ", ".join(f"{name} {self.learned(curve)}" for name, curve in alone.items())
             + ". Right: one after another, ending on the script's own curve.",
