@@ -90,7 +90,8 @@ def logistic(run: Run) -> Logistic:
     Raises:
         NotApplicable: Another net or loss, several outputs, no bias, or decoupled weight decay.
     """
-    layers = [m for m in run.net.modules() if not list(m.children())]
+    leaves = [m for m in run.net.modules() if not list(m.children())]
+    layers = [m for m in leaves if not isinstance(m, nn.Identity)]
     sigmoid = [nn.Sigmoid] if isinstance(run.loss, nn.BCELoss) else []
     kinds = [type(layer) for layer in layers]
     if kinds != [nn.Linear, *sigmoid] or layers[0].bias is None or layers[0].out_features != 1:
