@@ -15,6 +15,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,11 +63,11 @@ class TrajectoryWriter:
             beside.write_text(json.dumps(layout, indent=1))
             beside.replace(path)
         self.record = record_type(layout)
-        self._row = np.zeros(1, self.record)
-        self._step = self._row["step"]
-        self._fields = {
-            name: torch.from_numpy(self._row[name][0]) for name in self.record.names[1:]
-        }
+        # One row is filled in place and written again and again: nothing is built per snapshot.
+        row = np.zeros(1, self.record)
+        self._bytes = memoryview(row.view(np.uint8))  # type: ignore[arg-type]
+        self._step = row["step"]
+        self._fields = {name: torch.from_numpy(row[name][0]) for name in field_names(layout)}
         self._file = (folder / "rows.bin").open("ab", buffering=0)
         torn = self._file.tell() % self.record.itemsize
         if torn:
@@ -81,7 +82,7 @@ class TrajectoryWriter:
             file.seek(size - self.record.itemsize)
             return int(np.frombuffer(file.read(8), "<i8")[0])
 
-    def append(self, step: int, **fields: Sequence[Tensor]) -> None:
+    def append(self, step: int, **fields: list[Tensor]) -> None:
         """Append one snapshot; a step that is already there is skipped.
 
         Args:
@@ -92,8 +93,8 @@ class TrajectoryWriter:
             return
         self._step[0] = step
         for name, pieces in fields.items():
-            torch.cat(pieces, out=self._fields[name])  # type: ignore[call-overload]
-        self._write(self._row)
+            torch.cat(pieces, out=self._fields[name])
+        self._write(self._bytes)
         self.last_step = step
 
     def append_rows(self, steps: NDArray[np.int64], rows: NDArray[np.floating]) -> None:
@@ -103,14 +104,13 @@ class TrajectoryWriter:
             return
         records = np.zeros(int(new.sum()), self.record)
         records["step"], records["parameters"] = steps[new], rows[new]
-        self._write(records)
+        self._write(memoryview(records.view(np.uint8)))  # type: ignore[arg-type]
         self.last_step = int(steps[new][-1])
 
-    def _write(self, records: NDArray[np.void]) -> None:
+    def _write(self, rest: memoryview) -> None:
         # An unbuffered file may take less than it was given (a full disk does): write the rest.
-        view = memoryview(records.view(np.uint8))  # type: ignore[arg-type]
-        while view.nbytes:
-            view = view[self._file.write(view) :]
+        while (written := self._file.write(rest)) < rest.nbytes:
+            rest = rest[written:]
 
     def cut_after(self, step: int) -> None:
         """Set aside what was recorded after ``step``, before recording it again on a resume.
@@ -135,12 +135,16 @@ class TrajectoryWriter:
             self._file.close()
 
 
-def record_type(layout: Mapping[str, object]) -> np.dtype:
+def field_names(layout: Mapping[str, Any]) -> list[str]:
+    """Names of the fields that follow the step."""
+    return ["parameters", *layout["extras"]]
+
+
+def record_type(layout: Mapping[str, Any]) -> np.dtype:
     """The NumPy record of one snapshot."""
-    dtype, shapes = layout["dtype"], layout["parameters"]
-    p = sum(int(np.prod(shape)) for _, shape in shapes)  # type: ignore[attr-defined]
-    names = ["parameters", *layout["extras"]]  # type: ignore[misc]
-    return np.dtype([("step", "<i8"), *((name, dtype, (p,)) for name in names)])
+    p = sum(int(np.prod(shape)) for _, shape in layout["parameters"])
+    fields = [(name, layout["dtype"], (p,)) for name in field_names(layout)]
+    return np.dtype([("step", "<i8"), *fields])
 
 
 class Trajectory:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import platform
 import time
-from importlib.metadata import version
+from importlib import metadata
 from typing import Any
 
 import lightning.pytorch as pl
@@ -66,8 +67,8 @@ class Recorder(Callback):
             return np.arange(first + -first % self.every, last + 1, self.every, dtype=np.int64)
         low = math.floor(math.log10(max(first, 1)) * self.per_decade)
         high = math.ceil(math.log10(max(last, 1)) * self.per_decade)
-        steps = np.unique(np.round(10.0 ** (np.arange(low, high + 1) / self.per_decade)))
-        steps = np.concatenate([[0], steps]).astype(np.int64)
+        spread = np.round(10.0 ** (np.arange(low, high + 1) / self.per_decade))
+        steps: NDArray[np.int64] = np.unique(np.concatenate([[0], spread])).astype(np.int64)
         return steps[(steps >= first) & (steps <= last)]
 
     # -- hooks -------------------------------------------------------------------------------
@@ -84,6 +85,7 @@ class Recorder(Callback):
         if self.optimizer_state and optimizer is not None:
             extras += state_names(optimizer)
         self._extras = extras
+        self._on_cpu = self._flat[0].device.type == "cpu"
         dtype = np.dtype("<f8" if self._flat[0].dtype == torch.float64 else "<f4")
         shapes = {name: tuple(p.shape) for name, p in named.items()}
         self._writer = TrajectoryWriter(folder / "trajectory", shapes, dtype, extras)
@@ -150,7 +152,7 @@ class Recorder(Callback):
         """Record the live parameters after ``step`` updates."""
         if self._writer is None:
             return
-        if not self._extras and self._flat[0].device.type == "cpu":
+        if self._on_cpu and not self._extras:
             self._writer.append(step, parameters=self._flat)
             return
         fields = {"parameters": torch.cat(self._flat)}
@@ -158,7 +160,7 @@ class Recorder(Callback):
         for name in self._extras:
             fields[name] = torch.cat([self._extra(name, task, step, p) for p in parameters])
         self._rows.append((step, fields))
-        if self._flat[0].device.type == "cpu":
+        if self._on_cpu:
             self._flush()
 
     def _extra(self, name: str, task: pl.LightningModule, step: int, p: Tensor) -> Tensor:
@@ -197,6 +199,9 @@ def state_names(optimizer: torch.optim.Optimizer) -> list[str]:
         torch.optim.Adagrad: ["sum"],
     }
     return next((names for kind, names in kinds.items() if isinstance(optimizer, kind)), [])
+
+
+version = functools.cache(metadata.version)  # it reads files at every call
 
 
 def environment(trainer: pl.Trainer) -> dict[str, str | int | None]:

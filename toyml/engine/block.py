@@ -53,7 +53,7 @@ class Block:
                 if self.shuffle:
                     order = batch_order(len(x), self.seed, number).to(x.device)
                     x, y = x[order], y[order]
-                self._pass = (number, x.split(self.batch_size), y.split(self.batch_size))
+                self._pass = (number, x.split(self.batch_size), y.split(self.batch_size))  # type: ignore[no-untyped-call]
             yield self._pass[1][index], self._pass[2][index]
 
     def rows(self, first: int, last: int) -> Tensor | None:

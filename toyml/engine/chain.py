@@ -8,7 +8,8 @@ differentiated by autograd.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,35 +21,50 @@ Gradients = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Sequence[Tensor | N
 
 MEAN = 1  # ATen's number for reduction="mean"
 
-# Activation: its function, and its derivative from (gradient, output) as autograd computes it.
+# Activation: its function, the same in place, and its derivative from (gradient, output) as
+# autograd computes it.
 ACTIVATIONS: dict[
-    type[nn.Module], tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]
+    type[nn.Module],
+    tuple[
+        Callable[[Tensor], Tensor],
+        Callable[[Tensor], Tensor],
+        Callable[[Tensor, Tensor], Tensor],
+    ],
 ] = {
-    nn.Sigmoid: (torch.sigmoid, aten.sigmoid_backward.default),
-    nn.Tanh: (torch.tanh, aten.tanh_backward.default),
-    nn.ReLU: (torch.relu, lambda g, out: aten.threshold_backward.default(g, out, 0)),
+    nn.Sigmoid: (torch.sigmoid, torch.sigmoid_, aten.sigmoid_backward.default),
+    nn.Tanh: (torch.tanh, torch.tanh_, aten.tanh_backward.default),
+    nn.ReLU: (torch.relu, torch.relu_, lambda g, out: aten.threshold_backward.default(g, out, 0)),
 }
 
 
-def differentiate(net: nn.Module, loss: nn.Module, parameters: Sequence[Tensor]) -> Gradients:
+def differentiate(
+    net: nn.Module,
+    loss: nn.Module,
+    parameters: Sequence[Tensor],
+    into: Sequence[Tensor | None] | None = None,
+) -> Gradients:
     """A function that evaluates loss, output and gradients of a net.
 
     Args:
-        net: The net; looked at once, its parameters are read at every call.
+        net: The net; its tensors are looked up once and their values read at every call.
         loss: The loss module, called as ``loss(output, y)``.
         parameters: Which gradients to return, in this order.
+        into: Tensors that may be used to hold them, over and over; ``None`` for a new one each
+            time.
     """
     layers = flatten(net)
-    derivative = loss_derivative(loss)
-    if layers is not None and derivative is not None and _covers(layers, parameters):
-        return _written_down(layers, loss, derivative, parameters)
+    known = known_loss(loss, parameters)
+    if layers is not None and known is not None and _covers(layers, parameters):
+        return _written_down(layers, *known, parameters, into or [None] * len(parameters))
     forward = net if layers is None else _composed(layers)
+    learned = [p for p in parameters if p.requires_grad]
 
     def by_autograd(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Sequence[Tensor | None]]:
         with torch.enable_grad():
             output = forward(x)
             value = loss(output, y)
-            gradients = torch.autograd.grad(value, parameters, allow_unused=True)
+            found = iter(torch.autograd.grad(value, learned, allow_unused=True))
+        gradients = [next(found) if p.requires_grad else None for p in parameters]
         return value.detach(), output.detach(), gradients
 
     return by_autograd
@@ -104,77 +120,115 @@ def _covers(layers: Sequence[nn.Module], parameters: Sequence[Tensor]) -> bool:
     )
 
 
-def loss_derivative(loss: nn.Module) -> Callable[[Tensor, Tensor], Tensor] | None:
-    """d mean loss / d output as autograd computes it, or ``None`` for a loss not known here."""
-    if getattr(loss, "reduction", "") != "mean" or has_hooks(loss):
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def known_loss(loss: nn.Module, parameters: Sequence[Tensor]) -> tuple[Loss, Loss] | None:
+    """A mean loss and its derivative by the output, as functions of (output, y).
+
+    Both are what the module's ``forward`` and autograd end up calling. ``None`` for a loss that
+    is not known here.
+    """
+    if getattr(loss, "reduction", "") != "mean" or has_hooks(loss) or not parameters:
         return None
     if getattr(loss, "weight", None) is not None or getattr(loss, "pos_weight", None) is not None:
         return None
-
-    def one(output: Tensor) -> Tensor:
-        return output.new_ones(())
-
-    kind = type(loss)
+    kind, one = type(loss), parameters[0].new_ones(())
+    c: Any = torch._C._nn
     if kind is nn.MSELoss:
-        return lambda out, y: aten.mse_loss_backward.default(one(out), out, y, MEAN)
+        mse = aten.mse_loss_backward.default
+        return lambda out, y: c.mse_loss(out, y, MEAN), lambda out, y: mse(one, out, y, MEAN)
     if kind is nn.BCELoss:
-        backward = aten.binary_cross_entropy_backward.default
-        return lambda out, y: backward(one(out), out, y, None, MEAN)
+        bce = aten.binary_cross_entropy_backward.default
+        return (
+            lambda out, y: c.binary_cross_entropy(out, y, None, MEAN),
+            lambda out, y: bce(one, out, y, None, MEAN),
+        )
     if kind is nn.BCEWithLogitsLoss:
-        return lambda out, y: torch.sigmoid(out).sub_(y).div_(out.numel())
+        return (
+            lambda out, y: torch.binary_cross_entropy_with_logits(out, y, None, None, MEAN),
+            lambda out, y: torch.sigmoid(out).sub_(y).div_(out.numel()),
+        )
     if kind is nn.HuberLoss:
-        delta = loss.delta
-        return lambda out, y: aten.huber_loss_backward.default(one(out), out, y, MEAN, delta)
+        huber, delta = aten.huber_loss_backward.default, loss.delta
+        return loss, lambda out, y: huber(one, out, y, MEAN, delta)
     if kind is nn.SmoothL1Loss:
-        beta = loss.beta
-        return lambda out, y: aten.smooth_l1_loss_backward.default(one(out), out, y, MEAN, beta)
+        smooth, beta = aten.smooth_l1_loss_backward.default, loss.beta
+        return loss, lambda out, y: smooth(one, out, y, MEAN, beta)
     if kind is nn.L1Loss:
-        return lambda out, y: torch.sgn(out - y).mul_(one(out) / out.numel())
+        return loss, lambda out, y: torch.sgn(out - y).mul_(one / out.numel())
     return None
 
 
 def _written_down(
     layers: Sequence[nn.Module],
-    loss: nn.Module,
-    derivative: Callable[[Tensor, Tensor], Tensor],
+    loss: Loss,
+    derivative: Loss,
     parameters: Sequence[Tensor],
+    into: Sequence[Tensor | None],
 ) -> Gradients:
-    linear = nn.functional.linear
-    steps: list[tuple[Callable[..., Tensor], Tensor | None, Tensor | None, int, int]] = []
     place = {id(p): i for i, p in enumerate(parameters)}
-    for layer in layers:
+    forwards: list[Forward] = []
+    backwards: list[Backward] = []
+    for i, layer in enumerate(layers):
         if isinstance(layer, nn.Linear):
-            weight, bias = layer.weight, layer.bias
-            at = place[id(bias)] if bias is not None else -1
-            steps.append((linear, weight, bias, place[id(weight)], at))
+            forward, backward = _linear(layer, place, first=i == 0)
         else:
-            steps.append((*ACTIVATIONS[type(layer)], None, -1, -1))  # type: ignore[arg-type]
-    forwards = [(f, w, b) if f is linear else (f, None, None) for f, w, b, _, _ in steps]
-    backwards = list(reversed(steps))
-    count, last = len(parameters), len(steps) - 1
+            # In place where a linear layer made the input: its own derivative does not need it.
+            forward, backward = _activation(layer, i > 0 and isinstance(layers[i - 1], nn.Linear))
+        forwards.append(forward)
+        backwards.insert(0, backward)
 
     def gradients(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Sequence[Tensor | None]]:
         kept = [x]
-        for function, weight, bias in forwards:
-            x = function(x) if weight is None else function(x, weight, bias)
+        for forward in forwards:
+            x = forward(x)
             kept.append(x)
-        output = kept.pop()
-        value = loss(output, y)
-        gradient = derivative(output, y)
-        found: list[Tensor | None] = [None] * count
-        for i, (function, second, _, at_weight, at_bias) in enumerate(backwards):
-            before = kept.pop()
-            if function is not linear:
-                # second is the derivative; it wants the activation's output.
-                gradient = second(gradient, x)  # type: ignore[misc]
-                x = before
-                continue
-            found[at_weight] = gradient.t().mm(before)
-            if at_bias >= 0:
-                found[at_bias] = gradient.sum(0)
-            if i < last:
-                gradient = gradient.mm(second)  # type: ignore[arg-type]
-            x = before
-        return value, output, found
+        value, gradient, found = loss(x, y), derivative(x, y), list(into)
+        for backward in backwards:
+            after = kept.pop()
+            gradient = backward(gradient, kept[-1], after, found)
+        return value, x, found
 
     return gradients
+
+
+Forward = Callable[[Tensor], Tensor]
+Backward = Callable[[Tensor, Tensor, Tensor, list[Tensor | None]], Tensor]
+"""(gradient by the output, input, output, where the parameters' go) -> gradient by the input."""
+
+
+def _linear(layer: nn.Linear, place: Mapping[int, int], first: bool) -> tuple[Forward, Backward]:
+    weight, at_weight = layer.weight.detach(), place[id(layer.weight)]
+    turned, narrow = weight.t(), layer.in_features == 1
+    bias = None if layer.bias is None else layer.bias.detach()
+    at_bias = -1 if layer.bias is None else place[id(layer.bias)]
+
+    def forward(x: Tensor) -> Tensor:
+        return torch.mm(x, turned) if bias is None else torch.addmm(bias, x, turned)
+
+    def backward(
+        gradient: Tensor, before: Tensor, after: Tensor, found: list[Tensor | None]
+    ) -> Tensor:
+        found[at_weight] = torch.mm(gradient.t(), before, out=found[at_weight])
+        if bias is not None:
+            found[at_bias] = torch.sum(gradient, 0, out=found[at_bias])
+        if first:
+            return gradient
+        if narrow and len(before) == 1:
+            # A single number looks column-major to autograd, which then multiplies transposed.
+            return torch.mm(turned, gradient.t()).t()
+        return torch.mm(gradient, weight)
+
+    return forward, backward
+
+
+def _activation(layer: nn.Module, in_place: bool) -> tuple[Forward, Backward]:
+    function, function_, derivative = ACTIVATIONS[type(layer)]
+
+    def backward(
+        gradient: Tensor, before: Tensor, after: Tensor, found: list[Tensor | None]
+    ) -> Tensor:
+        return derivative(gradient, after)
+
+    return function_ if in_place else function, backward

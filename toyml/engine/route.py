@@ -31,6 +31,8 @@ BLOCKWISE_CALLBACKS = (
     stock.Timer,
     stock.ModelSummary,
 )
+# Hooks at the end of a block, which is Lightning's epoch.
+EPOCH_HOOKS = ("on_train_epoch_start", "on_train_epoch_end")
 MODULE_HOOKS = (
     "backward",
     "configure_gradient_clipping",
@@ -108,6 +110,27 @@ def block_end(trainer: pl.Trainer, first: int, steps: int) -> int:
     if trainer.max_steps >= 0:
         ends.append(trainer.max_steps)
     return min(ends)
+
+
+def watched_between_blocks(task: pl.LightningModule) -> bool:
+    """Whether somebody looks at a fit whenever a block ends, so that its length matters.
+
+    Validation, early stopping, ``ModelCheckpoint`` every so many epochs and whatever else acts at
+    the end of an epoch do; what acts at steps of its own (:func:`block_end`) or at times does not.
+    With ``max_epochs`` an epoch is a pass over the data, and so is a block.
+    """
+    trainer = task.trainer
+    callbacks = [
+        callback
+        for callback in trainer.callbacks  # type: ignore[attr-defined]
+        if not isinstance(callback, stock.ModelCheckpoint) or callback._every_n_epochs
+    ]
+    return (
+        (trainer.max_epochs is not None and trainer.max_epochs >= 0)
+        or sum(trainer.num_val_batches) > 0
+        or any(is_overridden(hook, task, pl.LightningModule) for hook in EPOCH_HOOKS)
+        or any(is_overridden(hook, c, stock.Callback) for c in callbacks for hook in EPOCH_HOOKS)
+    )
 
 
 def count_steps(trainer: pl.Trainer, steps: int) -> None:

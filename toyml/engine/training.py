@@ -10,20 +10,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_info
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import Tensor
 
 from toyml.compiled import NotCompilable, compile_training
 from toyml.engine.block import Block
 from toyml.engine.chain import differentiate
-from toyml.engine.route import StepObserver, block_end, count_steps
+from toyml.engine.route import StepObserver, block_end, count_steps, watched_between_blocks
 from toyml.engine.update import Update
 from toyml.errors import DivergedError
+from toyml.measures import outputs, snapshot, unflatten
 
 if TYPE_CHECKING:
     from toyml.compiled import Kernel
 
 COMPILE_FROM = 100_000
 """A fit of at least this many steps is compiled unless the task says otherwise."""
+
+LONGER = 20
+"""How many blocks the kernel does as one, where nobody looks between them."""
+
+SUPERVISED = "toyml.tasks.supervised"
 
 
 class Training:
@@ -39,21 +46,23 @@ class Training:
         self.kernel: Kernel | None = None
         self.compiled_note = ""
         self.seconds = 0.0
-        self._tried = False
-        self._done = 0
+        self._optimizer: torch.optim.Optimizer | None = None
+        self._observers: list[StepObserver] = []
+        self._steps = self._done = 0
+        self._measured = True
 
     def run(self, block: Block) -> dict[str, Any]:
         """Perform the block's optimizer steps; see :func:`block_end` for where it stops."""
         trainer = self.task.trainer
         first = trainer.global_step
-        last = block_end(trainer, first, block.steps)
-        observers = [c for c in trainer.callbacks if isinstance(c, StepObserver)]
-        kernel = self._kernel(block, observers)
+        if self._optimizer is not self.task.optimizers(use_pl_optimizer=False):
+            self._begin(block)
+        last = block_end(trainer, first, self._steps)
         start = time.perf_counter()
-        run = self._run_eager if kernel is None else self._run_compiled
+        run = self._run_eager if self.kernel is None else self._run_compiled
         self._done = 0
         try:
-            done, losses = run(block, first, last, observers)
+            done, losses = run(block, first, last)
         finally:
             # Also after Ctrl-C in the middle of a block: the checkpoint counts the steps done.
             self.seconds += time.perf_counter() - start
@@ -62,107 +71,147 @@ class Training:
             self.raise_diverged(first + done, losses[-1])
         return {"losses": losses, "first_step": first}
 
+    def _begin(self, block: Block) -> None:
+        """Look once at what stays the same for the whole fit."""
+        self._optimizer = self.task.optimizers(use_pl_optimizer=False)
+        self._observers = [c for c in self.task.trainer.callbacks if isinstance(c, StepObserver)]
+        self._measured = looks_at_outputs(self.task)
+        self.kernel = self._kernel(block)
+        self._steps = block.steps if self.kernel is None else self._longer(block)
+
     # -- eager -------------------------------------------------------------------------------
 
-    def _run_eager(
-        self, block: Block, first: int, last: int, observers: list[StepObserver]
-    ) -> tuple[int, list[float]]:
+    def _run_eager(self, block: Block, first: int, last: int) -> tuple[int, list[float]]:
         task = self.task
         optimizer = task.optimizers(use_pl_optimizer=False)
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        evaluate = differentiate(task.net, task.loss, parameters)
         update = Update(optimizer, parameters)
+        evaluate = differentiate(task.net, task.loss, parameters, update.gradients)
         scheduled = task.lr_scheduler is not None
-        publish = any(o.needs_gradients for o in observers)
+        publish = any(o.needs_gradients for o in self._observers)
         due: dict[int, list[StepObserver]] = {}
-        for observer in observers:
+        for observer in self._observers:
             for step in observer.wanted(first + 1, last).tolist():
                 due.setdefault(step, []).append(observer)
         log_every = task.trainer.log_every_n_steps or last + 1
         losses: list[float] = []
         gradients: Sequence[Tensor | None] = []
         step = first
-        with torch.no_grad():
-            for x, y in block.batches(first, last):
-                loss, output, gradients = evaluate(x, y)
-                value = loss.item()
-                losses.append(value)
-                if not math.isfinite(value):
-                    break
-                if step % log_every == 0:
-                    task.log_row(step, value, output, y)
-                update(gradients)
-                if scheduled:
-                    task.schedule(loss)
-                step += 1
-                self._done = step - first
-                if step in due:
-                    if publish:
-                        update.publish(gradients)
-                    for observer in due[step]:
-                        observer.observe(step, task)
+        try:
+            with torch.no_grad():
+                for x, y in block.batches(first, last):
+                    loss, output, gradients = evaluate(x, y)
+                    value = loss.item()
+                    losses.append(value)
+                    if not math.isfinite(value):
+                        break
+                    if step % log_every == 0:
+                        task.log_row(step, value, output, y)
+                    update(gradients)
+                    if scheduled:
+                        task.schedule(loss)
+                    step += 1
+                    self._done = step - first
+                    if step in due:
+                        if publish:
+                            update.publish(gradients)
+                        for observer in due[step]:
+                            observer.observe(step, task)
+        finally:
+            update.finish()
         if gradients:
             update.publish(gradients)
         return step - first, losses
 
     # -- compiled ----------------------------------------------------------------------------
 
-    def _run_compiled(
-        self, block: Block, first: int, last: int, observers: list[StepObserver]
-    ) -> tuple[int, list[float]]:
+    def _run_compiled(self, block: Block, first: int, last: int) -> tuple[int, list[float]]:
         task, kernel = self.task, self.kernel
         assert kernel is not None
-        log_every = task.trainer.log_every_n_steps or 0
-        asked = [o.wanted(first + 1, last) for o in observers]
-        logged = np.arange(-first % log_every + first, last, log_every) if log_every else []
-        wanted = np.unique(np.concatenate([*asked, logged, [first]]).astype(np.int64))
-        wanted = wanted[wanted > first]
+        log_every = task.trainer.log_every_n_steps or last + 1
+        logged: NDArray[np.int64] = np.arange(first + -first % log_every, last, log_every)
+        asked = [o.wanted(first + 1, last) for o in self._observers]
+        measured = logged[logged > first] if self._measured else logged[:0]
+        wanted = np.unique(np.concatenate([*asked, measured]).astype(np.int64))
         start = torch.cat([p.detach().reshape(-1) for p in task.net.parameters()])
         result = kernel.run(
-            block.x, block.y, last - first, torch.from_numpy(wanted - first), block.rows(first, last)
+            block.x,
+            block.y,
+            last - first,
+            torch.from_numpy(wanted - first),
+            block.rows(first, last),
         )
-        done = result.steps_done
+        self._done = result.steps_done
         rows = result.snapshots.numpy()
         wanted = wanted[: len(rows)]
-        for observer, steps in zip(observers, asked, strict=True):
+        for observer, steps in zip(self._observers, asked, strict=True):
             chosen = np.isin(wanted, steps)
             observer.observe_rows(wanted[chosen], rows[chosen])
         losses: list[float] = result.losses.tolist()
-        for step in logged:
-            if step - first < len(losses) and math.isfinite(losses[step - first]):
-                row = start if step == first else result.snapshots[np.searchsorted(wanted, step)]
-                x, y = next(block.batches(int(step), int(step) + 1))
-                task.log_row(int(step), losses[step - first], outputs_at(task.net, row, x), y)
-        self._done = done
-        return done, losses
+        seen = [s for s in logged.tolist() if s < first + len(losses)]
+        values = {s: losses[s - first] for s in seen if math.isfinite(losses[s - first])}
+        states = [
+            start if step == first else result.snapshots[np.searchsorted(wanted, step)]
+            for step in (values if self._measured else ())
+        ]
+        self._log(block, values, states)
+        return result.steps_done, losses
 
-    def _kernel(self, block: Block, observers: list[StepObserver]) -> Kernel | None:
-        if self._tried:
-            return self.kernel
-        self._tried = True
+    def _log(self, block: Block, losses: dict[int, float], states: list[Tensor]) -> None:
+        """Log steps of the kernel: losses by step, and where they matter parameters [p] before."""
+        net, shapes = self.task.net, snapshot(self.task.net)
+        if not states:
+            batches = [(block.x, block.y)] * len(losses)  # which nobody looks at
+            found = [block.y] * len(losses)
+        elif block.full:
+            # One evaluation for all rows: their inputs are the same.
+            batches = [(block.x, block.y)] * len(losses)
+            found = list(outputs(net, unflatten(torch.stack(states), shapes), block.x))
+        else:
+            batches = [next(block.batches(step, step + 1)) for step in losses]
+            found = [
+                outputs(net, unflatten(state[None], shapes), x)[0]
+                for state, (x, _) in zip(states, batches, strict=True)
+            ]
+        for (step, value), output, (_, y) in zip(losses.items(), found, batches, strict=True):
+            self.task.log_row(step, value, output, y)
+
+    def _longer(self, block: Block) -> int:
+        """Steps of a block for the kernel, to which Lightning's millisecond per block is long.
+
+        Bounded also by the numbers kept (4 million) and multiplications done (400 million) in it.
+        """
+        if watched_between_blocks(self.task):
+            return block.steps
+        p = sum(parameter.numel() for parameter in self.task.net.parameters())
+        kept, n = p + (block.batch_size or 0), block.batch_size or len(block.x)
+        most = min(4_000_000 // kept, 400_000_000 // (n * p))
+        return int(block.steps * max(1, min(LONGER, most // block.steps)))
+
+    def _kernel(self, block: Block) -> Kernel | None:
         task = self.task
         remaining = task.trainer.max_steps - task.trainer.global_step
         if task.compiled is False or (task.compiled is None and remaining < COMPILE_FROM):
             return None
+        kernel = None
         try:
             if task.lr_schedulers() is not None:
                 raise NotCompilable("an lr_scheduler changes the learning rate at every step")
-            if any(o.needs_gradients for o in observers):
+            if any(o.needs_gradients for o in self._observers):
                 raise NotCompilable("gradients or optimizer state are recorded")
-            self.kernel = compile_training(
+            kernel = compile_training(
                 task.net,
                 task.loss,
                 task.optimizers(use_pl_optimizer=False),
                 len(block.x),
                 block.batch_size,
             )
+            how = "from the cache" if kernel.cached else f"{kernel.compile_seconds:.1f} s"
+            self.compiled_note = f"compiled route: C kernel ({how})"
         except NotCompilable as reason:
             self.compiled_note = f"eager route: {reason}"
-        else:
-            how = "from the cache" if self.kernel.cached else f"{self.kernel.compile_seconds:.1f} s"
-            self.compiled_note = f"compiled route: C kernel ({how})"
         rank_zero_info(f"toyml: {self.compiled_note}")
-        return self.kernel
+        return kernel
 
     def raise_diverged(self, step: int, value: float) -> None:
         """Stop with the step number and what to try.
@@ -172,18 +221,14 @@ class Training:
         """
         lr = self.task.optimizers(use_pl_optimizer=False).param_groups[0].get("lr")
         raise DivergedError(
-            f"the loss is {value} at step {step} with lr {lr}; every snapshot before is kept. Try a "
-            "smaller --model.optimizer.lr, --trainer.precision 64-true, or a loss on logits "
+            f"the loss is {value} at step {step} with lr {lr}; every snapshot before is kept. Try "
+            "a smaller --model.optimizer.lr, --trainer.precision 64-true, or a loss on logits "
             "(BCEWithLogitsLoss)",
             step,
         )
 
 
-def outputs_at(net: nn.Module, row: Tensor, x: Tensor) -> Tensor:
-    """Output of the net at the flat parameters ``row`` [p], the net itself left alone."""
-    parameters, i = {}, 0
-    for name, parameter in net.named_parameters():
-        parameters[name] = row[i : i + parameter.numel()].view_as(parameter)
-        i += parameter.numel()
-    with torch.no_grad():
-        return torch.func.functional_call(net, parameters, (x,))  # type: ignore[no-any-return]
+def looks_at_outputs(task: Any) -> bool:
+    """Whether logging needs the net's output: for metrics, or because the task logs otherwise."""
+    own = [type(task).log_row.__module__, type(task).measure.__module__]
+    return bool(task.metrics) or own != [SUPERVISED] * 2
