@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from toyml.engine import Block, batch_order
+from toyml.engine import Block, batch_order, in_blocks
 
 Arrays = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -29,7 +29,9 @@ class InMemory(pl.LightningDataModule):
         batch_size: Rows per step; ``None`` is the full batch, one step per pass over the data.
         shuffle: Draw a new row order for every pass (mini-batches only).
         seed: Seed of every draw here: data, noise and order, each with a generator of its own.
-        block_size: Optimizer steps per block.
+        block_size: Optimizer steps per block. The C kernel takes up to 20 blocks as one where
+            nothing acts between them: no validation, early stopping or other callback at the end
+            of an epoch.
         validation: Number of held-out rows, drawn independently by the same sampler; 0 for none.
 
     Raises:
@@ -103,7 +105,7 @@ class InMemory(pl.LightningDataModule):
         batch_size = None if whole else self.batch_size
         trainer = self.trainer
         assert trainer is not None
-        if trainer.lightning_module.automatic_optimization:
+        if not in_blocks(trainer.lightning_module):
             shuffle = self.shuffle and not trainer.overfit_batches  # type: ignore[attr-defined]
             return Batches(trainer, x, y, batch_size, shuffle, self.seed)
         by_pass = trainer.max_epochs is not None and trainer.max_epochs >= 0
@@ -175,13 +177,20 @@ class Batches:
         return math.ceil(len(self.x) / self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        done = self.trainer.fit_loop.total_batch_idx + 1
-        number, start = divmod(done, len(self))
+        number, start = self._place()
         n = len(self.x)
         order = batch_order(n, self.seed, number) if self.shuffle else torch.arange(n)
         for rows in torch.split(order, self.batch_size)[start:]:
             share = self._share(rows)
             yield self.x[share], self.y[share]
+
+    def _place(self) -> tuple[int, int]:
+        """Which pass over the data this is, and how many of its batches were taken before."""
+        if self.trainer.overfit_batches:  # type: ignore[attr-defined]
+            return 0, 0
+        limit = self.trainer.num_training_batches  # trainer.limit_train_batches shortens a pass
+        per_pass = int(limit) if 0 < limit < len(self) else len(self)
+        return divmod(self.trainer.fit_loop.total_batch_idx + 1, per_pass)
 
     def _share(self, rows: Tensor) -> Tensor:
         world = self.trainer.world_size
