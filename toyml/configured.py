@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 from jsonargparse import ArgumentParser
 from lightning.pytorch.callbacks import Callback
 
@@ -40,7 +41,8 @@ def instantiate(config: Mapping[str, Any], parts: Sequence[str], source: str) ->
         parser.add_argument(f"--{part}", type=KINDS[part])
     try:
         # The parser fills the values in place; the run's config has to stay as it is.
-        built = parser.instantiate_classes(parser.parse_object(copy.deepcopy(values)))
+        with torch.random.fork_rng(devices=[]):  # building a net draws its first weights
+            built = parser.instantiate_classes(parser.parse_object(copy.deepcopy(values)))
     except (ValueError, TypeError, ImportError, AttributeError) as error:
         raise UserError(f"{source}: {' '.join(str(error).split())}") from error
     except Exception as error:  # jsonargparse's own ArgumentError derives from Exception

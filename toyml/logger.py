@@ -58,11 +58,6 @@ class RunLogger(Logger):
         return str(self.root)
 
     @property
-    def claimed(self) -> bool:
-        """Whether there is a folder yet."""
-        return self._metrics is not None
-
-    @property
     def folder(self) -> Path:
         """The run folder, claimed on first use (by the first process alone)."""
         if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
@@ -146,7 +141,6 @@ class Metrics:
         self.path = path
         self._columns: list[str] = []
         self._file: io.TextIOWrapper | None = None
-        self._last: tuple[int, set[str]] = (-1, set())
 
     def append(self, step: int, metrics: Mapping[str, float]) -> None:
         """Append a row; a metric that was not there before adds a column."""
@@ -183,19 +177,24 @@ class Metrics:
         self._file = self.path.open("a", newline="")
 
     def cut_after(self, step: int) -> None:
-        """Move rows after ``step`` to ``metrics.after_<step>.<i>.csv``."""
+        """Move rows after ``step`` to ``metrics.after_<step>.<i>.csv``.
+
+        Of the rows at ``step`` itself the one with the training loss goes too, since it is
+        measured again; what was validated there stays.
+        """
         self.close()
         if not self.path.exists():
             return
         header, *rows = self.path.read_text().splitlines()
-        late = [row for row in rows if int(row.split(",")[0]) >= step]
+        names = header.split(",")
+        late = [row for row in rows if _later(dict(zip(names, row.split(","), strict=True)), step)]
         if not late:
             return
         i = 0
         while (aside := self.path.with_name(f"metrics.after_{step}.{i}.csv")).exists():
             i += 1
         replace(aside, "\n".join([header, *late]) + "\n")
-        kept = [row for row in rows if int(row.split(",")[0]) < step]
+        kept = [row for row in rows if row not in late]
         replace(self.path, "\n".join([header, *kept]) + "\n")
         self._columns = []
 
@@ -205,6 +204,10 @@ class Metrics:
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
+
+
+def _later(row: Mapping[str, str], step: int) -> bool:
+    return int(row["step"]) > step or (int(row["step"]) == step and bool(row.get("loss")))
 
 
 def read_metrics(path: Path) -> dict[str, dict[str, list[float]]]:
@@ -255,6 +258,16 @@ def run_folder(trainer: pl.Trainer) -> Path:
     """Where this fit's files go: the RunLogger's folder, else the trainer's ``log_dir``.
 
     To be called by every process of a distributed fit; only the first writes.
+
+    Raises:
+        UserError: The trainer has no logger, so there is no folder of this fit's own.
     """
     logger = run_logger(trainer)
-    return logger.folder if logger else Path(trainer.log_dir or trainer.default_root_dir)
+    if logger is not None:
+        return logger.folder
+    if not trainer.loggers:
+        raise UserError(
+            "trainer.logger is off, so the run has no folder; leave it on "
+            "(from Python: Trainer(logger=toyml.logger.RunLogger()))"
+        )
+    return Path(trainer.log_dir or trainer.default_root_dir)

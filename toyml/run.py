@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -104,7 +105,8 @@ class Run:
     def update_summary(self, **values: Any) -> None:
         """Change keys of ``summary.json``; the file is replaced whole."""
         merged = {**self.summary, **values}
-        replace(self.folder / "summary.json", json.dumps(merged, indent=1, allow_nan=True) + "\n")
+        text = json.dumps(finite(merged), indent=1, allow_nan=False)
+        replace(self.folder / "summary.json", text + "\n")
 
     @property
     def finished(self) -> bool:
@@ -152,18 +154,16 @@ class Run:
         task, self._datamodule = built["model"], built["data"]
         dtype = next(iter(self.trajectory.select([-1]).values())).dtype
         task.to(dtype)
-        net = getattr(task, "net", task)
         with torch.no_grad():
             last = self.trajectory.select([-1])
-            for name, parameter in net.named_parameters():
+            for name, parameter in network(task).named_parameters():
                 parameter.copy_(last[name][0])
         self._task = task
 
     @property
     def net(self) -> nn.Module:
         """The module whose parameters the trajectory holds."""
-        net = getattr(self.task, "net", None)
-        return net if isinstance(net, nn.Module) else self.task
+        return network(self.task)
 
     @property
     def loss(self) -> nn.Module:
@@ -182,6 +182,25 @@ class Run:
         dtype = torch.from_numpy(self.trajectory.parameters.flat[:1].copy()).dtype
         x, y = arrays()
         return x.to(dtype), y.to(dtype)
+
+
+def network(task: pl.LightningModule) -> nn.Module:
+    """The module that is recorded: the task's ``net`` if it holds every parameter, else the task."""
+    net = getattr(task, "net", None)
+    if isinstance(net, nn.Module):
+        own = {id(p) for p in net.parameters()}
+        if all(id(p) in own for p in task.parameters()):
+            return net
+    return task
+
+
+def finite(value: Any) -> Any:
+    """The value with NaN and infinities as words: JSON has no numbers for them."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def lookup(config: Mapping[str, Any], key: str, default: Any = None) -> Any:

@@ -16,8 +16,10 @@ class AfterFit(Callback):
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open the run and work on it, in the first process only."""
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
         folder = run_folder(trainer)
-        if trainer.fast_dev_run or not trainer.is_global_zero:  # type: ignore[attr-defined]
+        if not trainer.is_global_zero:
             return
         if (folder / "trajectory").is_dir():
             self.finish(Run(folder, pl_module, trainer.datamodule))  # type: ignore[attr-defined]

@@ -8,6 +8,7 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Checkpoint
 
+from toyml.errors import DivergedError
 from toyml.logger import run_folder
 
 
@@ -44,6 +45,16 @@ class LastCheckpoint(Checkpoint):
         if trainer.world_size > 1:
             old = trainer.strategy.broadcast(old)  # all processes save, or none
         if old:
+            self._save(trainer)
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Save what an interrupted fit can go on from; a diverged one has nothing to go on from.
+
+        Not with several processes: the others may already be gone, and saving takes all of them.
+        """
+        if self._saved_at and trainer.world_size == 1 and not isinstance(exception, DivergedError):
             self._save(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -17,10 +17,11 @@ from lightning.pytorch.callbacks import Callback
 from numpy.typing import NDArray
 from torch import Tensor
 
-from toyml.errors import DivergedError
+from toyml.engine import in_blocks
+from toyml.errors import DivergedError, UserError
 from toyml.logger import run_folder, run_logger
-from toyml.run import Run
-from toyml.trajectory import TrajectoryWriter
+from toyml.run import Run, network
+from toyml.trajectory import Trajectory, TrajectoryWriter
 
 
 class Recorder(Callback):
@@ -75,8 +76,10 @@ class Recorder(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open the trajectory and record the state before the first step."""
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
         folder = run_folder(trainer)
-        if trainer.fast_dev_run or not trainer.is_global_zero:  # type: ignore[attr-defined]
+        if not trainer.is_global_zero:
             return
         named = dict(network(pl_module).named_parameters())
         self._flat = [p.detach().view(-1) for p in named.values()]
@@ -88,7 +91,9 @@ class Recorder(Callback):
         self._on_cpu = self._flat[0].device.type == "cpu"
         dtype = np.dtype("<f8" if self._flat[0].dtype == torch.float64 else "<f4")
         shapes = {name: tuple(p.shape) for name, p in named.items()}
-        self._writer = TrajectoryWriter(folder / "trajectory", shapes, dtype, extras)
+        writer = TrajectoryWriter(folder / "trajectory", shapes, dtype, extras)
+        refuse_another_run(writer, trainer.global_step, torch.cat(self._flat))
+        self._writer = writer
         self._writer.cut_after(trainer.global_step)
         logger = run_logger(trainer)
         if logger is not None and trainer.global_step:
@@ -109,10 +114,9 @@ class Recorder(Callback):
         batch_idx: int,
     ) -> None:
         """Record an ordinary step; inside a block the engine has already called ``observe``."""
-        if pl_module.automatic_optimization and len(
-            self.wanted(trainer.global_step, trainer.global_step)
-        ):
-            self.observe(trainer.global_step, pl_module)
+        step = trainer.global_step
+        if not in_blocks(pl_module) and len(self.wanted(step, step)):
+            self.observe(step, pl_module)
         self._flush()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -183,10 +187,22 @@ class Recorder(Callback):
         self._rows.clear()
 
 
-def network(task: pl.LightningModule) -> torch.nn.Module:
-    """The module whose parameters are recorded: the task's ``net``, or a user's own task whole."""
-    net = getattr(task, "net", None)
-    return net if isinstance(net, torch.nn.Module) else task
+def refuse_another_run(writer: TrajectoryWriter, step: int, live: Tensor) -> None:
+    """See that a trajectory which is already there is the one this fit continues.
+
+    Raises:
+        UserError: It belongs to another run; recording would mix the two.
+    """
+    if writer.last_step < 0:
+        return
+    trajectory = Trajectory(writer.folder)
+    recorded = trajectory.parameters.flat[trajectory.steps == step]
+    if step and (not len(recorded) or np.array_equal(recorded[0], live.cpu().numpy())):
+        return
+    raise UserError(
+        f"{writer.folder.parent} already holds another recorded run; nothing is overwritten: "
+        "record into a new folder (leave trainer.logger.version out)"
+    )
 
 
 def state_names(optimizer: torch.optim.Optimizer) -> list[str]:

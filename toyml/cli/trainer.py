@@ -70,7 +70,8 @@ def dump(parser: LightningArgumentParser, config: Namespace) -> str:
         config.ckpt_path = None
     if config.trainer.logger and config.trainer.logger.class_path == RUN_LOGGER:
         config.trainer.logger.init_args.version = None
-    return str(parser.dump(config, skip_none=False, format="yaml"))
+    # It was validated when it was parsed; to do so again would take three times as long.
+    return str(parser.dump(config, skip_none=False, format="yaml", skip_validation=True))
 
 
 class ToymlCLI(LightningCLI):
@@ -147,6 +148,11 @@ class ToymlCLI(LightningCLI):
                     f"trainer.{key} is {value}; give a positive number (or -1 for no limit)"
                 )
         endless = trainer.max_steps == -1 and trainer.max_epochs in (None, -1)
+        if self.command == "fit" and trainer.logger is False and not trainer.fast_dev_run:
+            raise UserError(
+                "trainer.logger is off, so the run would have no folder; leave it out, or try a "
+                "fit that leaves nothing with --trainer.fast_dev_run true"
+            )
         if self.command == "fit" and endless and not trainer.max_time and not trainer.fast_dev_run:
             raise UserError("the fit would never end; set --trainer.max_steps, for example 1000")
         if config.get("model") is None:
@@ -211,10 +217,11 @@ class ToymlCLI(LightningCLI):
             if logger is not None:
                 logger.discard_if_empty()
             raise
-        if not self.trainer.fast_dev_run and self.trainer.is_global_zero:  # type: ignore[attr-defined]
-            folder = run_folder(self.trainer)
-            if (folder / "trajectory").is_dir():
-                self.result = Run(folder, model, kwargs.get("datamodule"))
+        if self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        folder = run_folder(self.trainer)
+        if self.trainer.is_global_zero and (folder / "trajectory").is_dir():
+            self.result = Run(folder, model, kwargs.get("datamodule"))
 
     def validate(self, model: pl.LightningModule, **kwargs: Any) -> None:
         """Evaluate on held-out data."""
@@ -284,7 +291,7 @@ def one_line() -> Iterator[None]:
     except UserError:
         raise
     except (argparse.ArgumentError, MisconfigurationException, ValueError, TypeError) as error:
-        if isinstance(error, TypeError) and not _from_settings(error):
+        if isinstance(error, TypeError | ValueError) and not _from_settings(error):
             raise
         message = readable(str(error))
         if unknown := re.match(r"unrecognized arguments: --(\S+)", message):
@@ -295,10 +302,10 @@ def one_line() -> Iterator[None]:
 
 
 def _from_settings(error: BaseException) -> bool:
-    """Whether a TypeError comes from building the configured classes, not from running them."""
+    """Whether an error comes from reading or building what was configured, not from running it."""
     trace = error.__traceback__
     while trace is not None:
-        if trace.tb_frame.f_code.co_name == "instantiate_classes":
+        if trace.tb_frame.f_code.co_name in ("parse_arguments", "instantiate_classes", "dump"):
             return True
         trace = trace.tb_next
     return False

@@ -13,7 +13,15 @@ hooks, ...) :func:`obstacle` says so and Lightning's ordinary automatic optimiza
 """
 
 from toyml.engine.block import Block, batch_order
-from toyml.engine.route import StepObserver, obstacle
+from toyml.engine.route import StepObserver, in_blocks, obstacle
 from toyml.engine.training import COMPILE_FROM, Training
 
-__all__ = ["COMPILE_FROM", "Block", "StepObserver", "Training", "batch_order", "obstacle"]
+__all__ = [
+    "COMPILE_FROM",
+    "Block",
+    "StepObserver",
+    "Training",
+    "batch_order",
+    "in_blocks",
+    "obstacle",
+]

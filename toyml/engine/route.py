@@ -59,6 +59,12 @@ class StepObserver(Protocol):
         """The same for several steps at once: ``rows`` [t, p] in parameter order."""
 
 
+def in_blocks(task: pl.LightningModule) -> bool:
+    """Whether this task's ``training_step`` runs blocks in the current fit."""
+    blocks = getattr(task, "training_blocks", None)
+    return callable(blocks) and blocks() is not None
+
+
 def obstacle(task: pl.LightningModule) -> str | None:
     """Why this fit cannot run in blocks, in words; ``None`` when it can."""
     trainer = task.trainer
@@ -75,9 +81,10 @@ def obstacle(task: pl.LightningModule) -> str | None:
         ("gradient_clip_val", (None, 0)),
         ("accumulate_grad_batches", (1,)),
         ("overfit_batches", (0, 0.0)),
+        ("_detect_anomaly", (False,)),
     ):
         if getattr(trainer, key) not in neutral:
-            return f"trainer.{key} is {getattr(trainer, key)}"
+            return f"trainer.{key.lstrip('_')} is {getattr(trainer, key)}"
     if not trainer.fast_dev_run and trainer.limit_train_batches not in (1.0, None):  # type: ignore[attr-defined]
         return f"trainer.limit_train_batches is {trainer.limit_train_batches}"
     if getattr(task, "needs_closure", False):

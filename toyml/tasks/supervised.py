@@ -14,6 +14,7 @@ from torchmetrics import Metric
 
 from toyml import engine
 from toyml.errors import UserError
+from toyml.measures.forward import evaluating
 
 
 class Supervised(pl.LightningModule):
@@ -68,6 +69,7 @@ class Supervised(pl.LightningModule):
         # Built once here so that a wrong setting is an error before anything is written.
         trial = self._build_optimizer()
         self.needs_closure = isinstance(trial, torch.optim.LBFGS)
+        self._resumed, self._logged = False, -1
         self._training: tuple[pl.Trainer, engine.Training | None, str] | None = None
 
     # -- the route ---------------------------------------------------------------------------
@@ -123,12 +125,12 @@ class Supervised(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """The optimizer, and its scheduler stepped once per optimizer step."""
         optimizer = self._build_optimizer()
+        scheduler: Any = self.lr_scheduler(optimizer) if self.lr_scheduler is not None else None
         self._asked = [
             {k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups
         ]
-        if self.lr_scheduler is None:
+        if scheduler is None:
             return optimizer
-        scheduler: Any = self.lr_scheduler(optimizer)
         if self.automatic_optimization:
             scheduler = {"scheduler": scheduler, "interval": "step", "monitor": "loss"}
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
@@ -140,9 +142,7 @@ class Supervised(pl.LightningModule):
             return
         x, y = batch
         parameter = next(self.net.parameters(), x)
-        was_training = self.net.training
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
-            self.net.eval()
+        with torch.random.fork_rng(devices=[]), torch.no_grad(), evaluating(self.net):
             try:
                 output = self.net(x.to(parameter))
             except RuntimeError as error:
@@ -150,8 +150,6 @@ class Supervised(pl.LightningModule):
                     f"the net does not take inputs of shape {list(x.shape)} "
                     f"({error}); give its first layer {x.shape[1]} inputs"
                 ) from error
-            finally:
-                self.net.train(was_training)
         self._check_shapes(output, y)
 
     def _check_shapes(self, output: Tensor, y: Tensor) -> None:
@@ -164,17 +162,21 @@ class Supervised(pl.LightningModule):
 
     def on_train_start(self) -> None:
         """On resume, settings of the command line beat those in the checkpoint."""
+        if not self._resumed:
+            return
+        self._resumed = False
         optimizers = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimizers, torch.optim.Optimizer)
         for group, asked in zip(optimizers.param_groups, self._asked, strict=True):
             if self.lr_scheduler is not None:
-                base = group.get("initial_lr", asked.get("lr"))
-                if base != asked.get("lr"):
+                before, now = group.get("initial_lr"), asked.get("initial_lr")
+                if before != now:
                     raise UserError(
-                        f"optimizer.lr changed from {base} to {asked.get('lr')} on resume, but the "
+                        f"optimizer.lr changed from {before} to {now} on resume, but the "
                         "lr_scheduler continues from the checkpoint; keep the old lr or start anew"
                     )
-                asked = {k: v for k, v in asked.items() if k != "lr"}
+                # What a scheduler may move goes on where the checkpoint left it.
+                asked = {k: v for k, v in asked.items() if k in ("weight_decay", "eps")}
             group.update({k: v for k, v in asked.items() if k in group})
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -182,6 +184,7 @@ class Supervised(pl.LightningModule):
 
         Lightning loads a float64 checkpoint into the float32 net and converts afterwards.
         """
+        self._resumed = True
         tensors = [v for k, v in checkpoint["state_dict"].items() if k.startswith("net.")]
         dtypes = {v.dtype for v in tensors if v.is_floating_point()}
         if len(dtypes) == 1:
@@ -221,7 +224,9 @@ class Supervised(pl.LightningModule):
         value = float(mean)
         if not math.isfinite(value):
             engine.Training(self).raise_diverged(step, value)
-        if every and step % every == 0:
+        if every and step % every == 0 and step != self._logged:
+            # With accumulated gradients a step has several batches; the first one is logged.
+            self._logged = step
             self.log_row(step, value, output.detach(), y)
         self.log("loss", loss.detach(), prog_bar=True, logger=False, batch_size=len(x))
         return loss
@@ -234,11 +239,8 @@ class Supervised(pl.LightningModule):
         if rows is None or self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         x, y = (a.to(self.device) for a in rows())
-        was_training = self.net.training
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
-            self.net.eval()
+        with torch.random.fork_rng(devices=[]), torch.no_grad(), evaluating(self.net):
             output = self.net(x)
-            self.net.train(was_training)
             self.log_row(self.trainer.global_step, float(self.loss(output, y)), output, y)
 
     def schedule(self, loss: Tensor) -> None:
