@@ -98,6 +98,42 @@ def test_resume_is_bit_equal(settings: str) -> None:
     assert whole.metrics == joined.metrics
 
 
+def test_a_continued_fit_stays_on_its_route(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("toyml.engine.training.COMPILE_FROM", 60)
+    whole = bare("--trainer.max_steps 80")
+    bare("--trainer.logger.experiment c --trainer.max_steps 40")
+    longer = bare("--trainer.logger.experiment c --trainer.max_steps 120 --ckpt_path last")
+    eager = bare("--trainer.logger.experiment e --trainer.max_steps 120 --model.compiled false")
+    assert "eager" in longer.summary["route"]
+    assert np.array_equal(longer.trajectory.parameters.flat, eager.trajectory.parameters.flat)
+    assert whole.summary["route"] != "eager blocks"
+
+
+def test_a_folder_that_holds_a_run_is_refused() -> None:
+    first = bare("--trainer.max_steps 9")
+    rows = (first.folder / "trajectory/rows.bin").read_bytes()
+    with pytest.raises(UserError, match="already holds another recorded run"):
+        bare("--trainer.max_steps 5 --model.optimizer.lr 0.1 --trainer.logger.version 0")
+    assert (first.folder / "trajectory/rows.bin").read_bytes() == rows
+    assert first.summary["status"] == "finished"
+    assert Run.load(first.folder).setting("model.optimizer.lr") == 1.0
+
+
+def test_a_fit_without_a_logger_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"trainer\.logger is off"):
+        main(["fit", "--config", CONFIG, "--trainer.logger", "false"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_validation_rows_survive_a_resume() -> None:
+    moons = "--data toyml.data.Moons --data.validation 20 --data.block_size 20"
+    whole = bare(f"{moons} --trainer.max_steps 60")
+    bare(f"{moons} --trainer.logger.experiment b --trainer.max_steps 40")
+    joined = bare(f"{moons} --trainer.logger.experiment b --trainer.max_steps 60 --ckpt_path last")
+    assert whole.metrics == joined.metrics
+    assert whole.metrics["val_loss"]["step"] == [20, 40, 60]
+
+
 def test_a_setting_changed_on_resume_counts_and_gets_a_folder_of_its_own(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -199,6 +199,7 @@ def refuse_another_run(writer: TrajectoryWriter, step: int, live: Tensor) -> Non
     recorded = trajectory.parameters.flat[trajectory.steps == step]
     if step and (not len(recorded) or np.array_equal(recorded[0], live.cpu().numpy())):
         return
+    writer.close()
     raise UserError(
         f"{writer.folder.parent} already holds another recorded run; nothing is overwritten: "
         "record into a new folder (leave trainer.logger.version out)"

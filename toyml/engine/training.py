@@ -190,8 +190,13 @@ class Training:
 
     def _kernel(self, block: Block) -> Kernel | None:
         task = self.task
-        remaining = task.trainer.max_steps - task.trainer.global_step
-        if task.compiled is False or (task.compiled is None and remaining < COMPILE_FROM):
+        asked = task.compiled
+        if asked is None:
+            # A continued fit stays on its route: the two agree to rounding, not bit for bit.
+            asked = task.was_compiled
+        if asked is None:
+            asked = task.trainer.max_steps >= COMPILE_FROM
+        if not asked:
             return None
         kernel = None
         try:

@@ -70,6 +70,7 @@ class Supervised(pl.LightningModule):
         trial = self._build_optimizer()
         self.needs_closure = isinstance(trial, torch.optim.LBFGS)
         self._resumed, self._logged = False, -1
+        self.was_compiled: bool | None = None
         self._training: tuple[pl.Trainer, engine.Training | None, str] | None = None
 
     # -- the route ---------------------------------------------------------------------------
@@ -179,12 +180,18 @@ class Supervised(pl.LightningModule):
                 asked = {k: v for k, v in asked.items() if k in ("weight_decay", "eps")}
             group.update({k: v for k, v in asked.items() if k in group})
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Remember which route the steps were run by."""
+        training = self.training_blocks()
+        checkpoint["toyml_compiled"] = training is not None and training.kernel is not None
+
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take over the checkpoint's precision before its weights are copied.
 
         Lightning loads a float64 checkpoint into the float32 net and converts afterwards.
         """
         self._resumed = True
+        self.was_compiled = checkpoint.get("toyml_compiled")
         tensors = [v for k, v in checkpoint["state_dict"].items() if k.startswith("net.")]
         dtypes = {v.dtype for v in tensors if v.is_floating_point()}
         if len(dtypes) == 1:
