@@ -187,6 +187,13 @@ def test_the_sweep_shows_threshold_limits_and_the_end(tmp_path: Path) -> None:
     assert np.asarray(star.get_xydata())[0].tolist() == pytest.approx([0.2, -27.784261])
 
 
+def test_a_sweep_of_equal_lines_does_not_magnify_rounding(tmp_path: Path) -> None:
+    run = recorded(tmp_path, np.ones((3, 3)), data=TwoPoints(centered=True))
+    run.task.optimizer = sgd(weight_decay=0.2)
+    angles = SweepOfDecay(count=5).draw(run).canvas.axes[0]
+    assert np.ptp(angles.get_ylim()) >= 2
+
+
 def test_the_oscillation_names_wrong_steps_and_the_factor(tmp_path: Path) -> None:
     drawing = Oscillation().draw(decayed(tmp_path))
     assert "steps 1, 3, 5, 7, 9, 11 of the first 40" in drawing.caption
@@ -194,6 +201,13 @@ def test_the_oscillation_names_wrong_steps_and_the_factor(tmp_path: Path) -> Non
     assert "swings around" in texts(drawing.canvas)
     measured, law = (heights(line) for line in drawing.canvas.axes[1].lines[:2])
     assert measured[60] == pytest.approx(law[60], rel=0.01)
+
+
+def test_the_envelope_takes_the_slowest_direction(tmp_path: Path) -> None:
+    path = descent(START, 1500, 1.0, 0.2, spare=True)
+    run = recorded(tmp_path, path, optimizer=sgd(weight_decay=0.2), decay_bias=False)
+    measured, law = (heights(line) for line in Oscillation().draw(run).canvas.axes[1].lines[:2])
+    assert measured[150] == pytest.approx(law[150], rel=0.01)
 
 
 @pytest.mark.parametrize(("lr", "kind"), [(0.3, "approaches"), (1.2, "never settles at")])

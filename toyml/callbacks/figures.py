@@ -64,6 +64,8 @@ class Boundary(Figure):
         for ax in (above, below):
             for i, (label, (w, b)) in enumerate(lines.items()):
                 color = plots.STYLE.palette[(2, 3, 5)[i % 3]]
+                # Lines that coincide share a long label, which must not squeeze the plane.
+                label = label.replace(" = ", " =\n")
                 plots.plot_line(ax, w.numpy(), float(b), label, color=color)
             plots.plot_points(ax, x.numpy(), y.numpy())
             dress(ax, "x₁", "x₂", grid=False)

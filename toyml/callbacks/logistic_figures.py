@@ -88,6 +88,8 @@ class SweepOfDecay(Figure):
         space = 0.08 * float(np.ptp(shown))
         below.set_ylim(float(shown.min()) - space, float(shown.max()) + space)
         above.set_xlabel("")
+        if np.ptp(above.get_ylim()) < 1e-6:  # nothing but rounding
+            above.set_ylim(-1, 1)
         plots.add_legend(above)
         plots.set_title(above, "Where the minimum's line points")
         plots.set_title(below, "Whether it separates: below 0 a point is on the wrong side")
@@ -127,7 +129,8 @@ class Oscillation(Figure):
         row = int((rows @ found.minimum.numpy()).argmin())
         level = float(rows[row] @ found.minimum.numpy())
         margin, steps = margins(run)[:, row], run.trajectory.steps
-        law = envelope(found, steps, float(rows[row] @ found.direction.numpy()))
+        share = abs(float(rows[row] @ found.direction.numpy()))
+        law = envelope(found, steps, share)
         first = steps <= self.steps
         if first.sum() < 3:
             raise NotApplicable(f"needs 3 of the first {self.steps} steps recorded")
@@ -142,33 +145,40 @@ class Oscillation(Figure):
             law[first],
             quantity=f"margin of {point}",
             level_label=f"at the minimum, {level:.6f}",
-            law_label=f"± A |1 − lr·s|ᵗ, 1 − lr·s = {found.factor:.6f}",
+            law_label=f"± A |1 − lr·h|ᵗ, 1 − lr·h = {found.factor:.6f}",
         )
         set_step_axis(above, False)
         plots.add_legend(above, below=True, columns=3)
-        seen = steps <= max(self.steps, 1.15 * steps[found.matched])
+        settles = abs(found.factor) < 1
+        seen = steps <= (max(self.steps, 1.15 * steps[found.matched]) if settles else self.steps)
         plots.plot_law(
             below,
             steps[seen],
             positive(np.abs(margin - level)[seen]),
             positive(law[seen]),
             quantity="distance from that margin",
-            predicted_label=f"A |1 − lr·s|ᵗ, sharpness s = {found.sharpness:.6f}",
+            predicted_label=f"A |1 − lr·h|ᵗ with curvature h = {found.curvature:.6f}",
             log_time=False,
             log_value=True,
         )
         plots.add_legend(below, below=True, columns=2)
         kind = swing_words(found.factor)
         plots.set_title(above, f"The margin of {point} {kind} its value at the minimum")
-        plots.set_title(below, f"In the end each step leaves {abs(found.factor):.4f} of the rest")
+        plots.set_title(
+            below,
+            f"In the end each step leaves {abs(found.factor):.4f} of the rest"
+            if settles
+            else f"A small deviation grows by {abs(found.factor):.4f} a step",
+        )
         last = int(steps[first][-1])
         return Drawing(
             canvas,
             "The way to the minimum, step by step",
             f"Point {point} is on the wrong side after {count_words(steps[first & (margin <= 0)])} "
-            f"of the first {last}. The sharpness at the minimum is {found.sharpness:.6f}, so a "
-            f"step multiplies the deviation by {found.factor:.6f}; descent settles for learning "
-            f"rates below 2 / {found.sharpness:.4f} = {2 / found.sharpness:.4f}.",
+            f"of the first {last}. Along the slowest direction (curvature {found.curvature:.6f}) "
+            f"a step multiplies the deviation by {found.factor:.6f}. The sharpness is "
+            f"{found.sharpness:.6f}: descent settles for learning rates below "
+            f"2 / {found.sharpness:.4f} = {2 / found.sharpness:.4f}.",
             f"Margin of {point} over {last} steps with its sign; it {kind} its final value, inside "
             "the envelope that theory gives. Below, the distance on a logarithmic scale.",
         )
@@ -209,10 +219,15 @@ def nearest(model: Logistic, w: NDArray[np.float64], b: NDArray[np.float64]) -> 
 
 
 def envelope(found: Swing, steps: NDArray[np.int64], share: float) -> NDArray[np.float64]:
-    """Magnitude of a margin's deviation by the powers of the factor, matched at one late step."""
+    """Magnitude of a margin's deviation by the powers of the factor, matched at one late step.
+
+    NaN where the factor is 1 or more: such a deviation is not small for long.
+    """
+    if abs(found.factor) >= 1:
+        return np.full(len(steps), np.nan)
     ages = (steps - steps[found.matched]).astype(float)
-    size = abs(float(found.deviation[found.matched]) * share)
-    with np.errstate(over="ignore", divide="ignore"):
+    size = abs(float(found.deviation[found.matched])) * share
+    with np.errstate(over="ignore"):
         return np.asarray(size * np.abs(found.factor) ** ages)
 
 

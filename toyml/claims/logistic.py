@@ -61,24 +61,27 @@ class Logistic(NamedTuple):
 
 
 class Swing(NamedTuple):
-    r"""The training around the minimum, along the sharpest direction.
+    r"""The training around the minimum, along the direction that takes longest.
 
-    .. math:: v \cdot (\theta_{t+1} - \theta^*) \approx (1 - \eta s)\, v \cdot (\theta_t - \theta^*)
+    .. math:: v \cdot (\theta_{t+1} - \theta^*) \approx (1 - \eta h)\, v \cdot (\theta_t - \theta^*)
 
-    with s the largest eigenvalue of the Hessian at the minimum and v its eigenvector.
+    with h an eigenvalue of the Hessian at the minimum and v its eigenvector: of those that the
+    margins see, the pair whose factor is largest in magnitude.
 
     Attributes:
         minimum: The minimiser (w..., b) [d + 1].
+        sharpness: Largest eigenvalue.
         direction: v [d + 1].
-        sharpness: s.
-        factor: 1 - η s.
+        curvature: h.
+        factor: 1 - η h.
         deviation: v·(θ_t - θ*) at every snapshot [t].
         matched: Index of the snapshot that fixes the amplitude: late, but not yet rounding.
     """
 
     minimum: Tensor
-    direction: Tensor
     sharpness: float
+    direction: Tensor
+    curvature: float
     factor: float
     deviation: NDArray[np.float64]
     matched: int
@@ -168,11 +171,21 @@ def swing(run: Run) -> Swing:
     model, lr = logistic(run), descent_rate(run)
     minimum = model.minimum()
     values, vectors = torch.linalg.eigh(model.hessian(minimum))
-    sharpness, direction = float(values[-1]), vectors[:, -1]
+    factors = 1 - lr * values
+    seen = (model.signed_rows @ vectors).abs().amax(0) > 1e-9
+    mode = int(torch.where(seen, factors.abs(), -1.0).argmax())
+    direction = vectors[:, mode]
     deviation = (parameters(run) - minimum.numpy()) @ direction.numpy()
     clear = np.flatnonzero(np.abs(deviation) > ROUNDING)
-    matched = int(clear[-1]) if len(clear) else 0
-    return Swing(minimum, direction, sharpness, 1 - lr * sharpness, deviation, matched)
+    return Swing(
+        minimum=minimum,
+        sharpness=float(values[-1]),
+        direction=direction,
+        curvature=float(values[mode]),
+        factor=float(factors[mode]),
+        deviation=deviation,
+        matched=int(clear[-1]) if len(clear) else 0,
+    )
 
 
 def descent_law(run: Run) -> tuple[float, float, float]:
@@ -296,9 +309,9 @@ class LargestRate(Equals):
 
 
 class SwingFactor(Equals):
-    """What a step multiplies the deviation from the minimum by, along the sharpest direction.
+    """What a step multiplies the deviation from the minimum by, along the slowest direction.
 
-    Theory says 1 - lr · sharpness: below 0 the training swings from side to side, below -1 it
+    Theory says 1 - lr · curvature: below 0 the training swings from side to side, below -1 it
     never settles.
 
     Args:
