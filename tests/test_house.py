@@ -54,10 +54,10 @@ def test_every_dependency_is_pinned_and_every_bound_has_its_reason() -> None:
     for requirement in [*project["dependencies"], *extras["test"]]:
         name = re.split(r"[\[<>=]", requirement)[0]
         assert name.lower() in known, name
-    lines = text.split("dependencies = [")[1].split("]\n")[0].splitlines()
-    for above, line in pairwise(lines):
-        if line.strip().startswith('"'):
-            assert above.strip().startswith("#"), f"{line.strip()} has no reason beside it"
+    for block in (text.split("\ndependencies = [")[1], text.split("\ntest = [")[1]):
+        for above, line in pairwise(block.split("\n]")[0].splitlines()):
+            if line.strip().startswith('"'):
+                assert above.strip().startswith("#"), f"{line.strip()} has no reason beside it"
 
 
 def test_the_table_of_experiments_is_complete() -> None:

@@ -119,7 +119,7 @@ class TrajectoryWriter:
         """
         if self.last_step <= step:
             return
-        rows = np.fromfile(self.folder / "rows.bin", self.record)
+        rows = np.memmap(self.folder / "rows.bin", self.record, "r")
         keep = int(np.searchsorted(rows["step"], step, side="right"))
         i = 0
         while (aside := self.folder / f"rows.after_{step}.{i}.bin").exists():

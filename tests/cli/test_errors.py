@@ -49,6 +49,8 @@ WRONG = [
     (f"{PERCEPTRON} --ckpt_path /no/such.ckpt", "/no/such.ckpt: there is no such file"),
     (f"{PERCEPTRON} --lr_scheduler StepLR", "unrecognized arguments: --lr_scheduler StepLR"),
     (f"{PERCEPTRON} --optimizer Adam", "unrecognized arguments: --optimizer Adam"),
+    (f"{PERCEPTRON} --trainer.callbacks+=Timer", "for a time limit: --trainer.max_time"),
+    (f"{PERCEPTRON} --trainer.logger false", "trainer.logger is off"),
     ("fit --config nope.yaml", "nope.yaml"),
     ("fit", "there is no model; give an experiment"),
     ("report nope", "nope is not a folder"),

@@ -319,3 +319,72 @@ def test_rows_name_the_batches(n: int) -> None:
     assert rows is not None
     for batch, row in zip(block.batches(5, 25), rows.view(20, 4), strict=True):
         assert batch[0][:, 0].tolist() == row[row >= 0].tolist()
+
+
+def halved(layer: nn.Linear, x: torch.Tensor) -> torch.Tensor:
+    return nn.functional.linear(x, layer.weight, layer.bias) / 2
+
+
+def test_a_replaced_forward_is_not_overlooked(tmp_path: Path) -> None:
+    tasks = [small_task(), small_task()]
+    for task in tasks:
+        task.net.hidden1.forward = partial(halved, task.net.hidden1)
+    fast, slow = tasks
+    trainer(tmp_path / "a", 40).fit(fast, cloud())
+    trainer(tmp_path / "b", 40, gradient_clip_val=1e9).fit(slow, cloud())
+    assert fast.training_blocks() is not None
+    assert equal(fast.net, slow.net)
+
+
+@pytest.mark.parametrize(
+    "scheduler",
+    [
+        partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=0.5, total_steps=60),
+        partial(torch.optim.lr_scheduler.CyclicLR, base_lr=0.01, max_lr=0.5, step_size_up=9),
+    ],
+    ids=["one cycle", "cyclic"],
+)
+def test_schedulers_that_set_the_first_lr_themselves(scheduler: Any, tmp_path: Path) -> None:
+    optimizer = partial(torch.optim.SGD, lr=0.1, momentum=0.9)
+    data, task = cloud(), small_task(optimizer, lr_scheduler=scheduler)
+    trainer(tmp_path, 50).fit(task, data)
+    net = small_net()
+    plain_loop(net, task.loss, optimizer, batches_of(data), 50, scheduler)
+    assert equal(task.net, net)
+
+
+def test_overfit_batches_sees_the_same_rows_in_every_pass(tmp_path: Path) -> None:
+    seen: list[list[float]] = []
+
+    class Seeing(Supervised):
+        def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+            seen.append(batch[0][:, 0].tolist())
+            return self.loss(self(batch[0]), batch[1])
+
+    task = Seeing(small_net(), nn.BCEWithLogitsLoss(), partial(torch.optim.SGD, lr=0.5))
+    trainer(tmp_path, 8, overfit_batches=2).fit(task, cloud(batch_size=8))
+    assert seen == [seen[0], seen[1]] * 4
+    assert seen[0] != seen[1]
+
+
+def test_a_module_with_manual_optimization_is_recorded(tmp_path: Path) -> None:
+    class Manual(pl.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.automatic_optimization = False
+            self.net, self.head = nn.Linear(2, 3), nn.Linear(3, 1)
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.SGD(self.parameters(), lr=0.1)
+
+        def training_step(self, batch: Any, batch_idx: int) -> None:
+            x, y = batch
+            optimizer = self.optimizers()
+            optimizer.zero_grad()
+            self.manual_backward((self.head(self.net(x)) - y).square().mean())
+            optimizer.step()
+
+    trainer(tmp_path, 10).fit(Manual(), cloud())
+    trajectory = Run(tmp_path / "run/version_0").trajectory
+    assert trajectory.steps.tolist() == list(range(11))
+    assert set(trajectory.parameters) == {"net.weight", "net.bias", "head.weight", "head.bias"}

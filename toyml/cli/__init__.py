@@ -56,7 +56,7 @@ def front() -> argparse.ArgumentParser:
         "report",
         help="draw a run's figures and report again, without training",
         description="Draw every figure, judge every claim and write report.html again from what "
-        "the run folder holds. Nothing is trained.",
+        "the run folder holds. The run itself is not trained again.",
     )
     report.add_argument("run", type=Path, help="run folder, such as runs/perceptron/version_0")
     report.add_argument(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib
 import numpy as np
 import torch
 import yaml
@@ -17,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from toyml import measures, plots
+from toyml.callbacks.figure import save
 from toyml.comparison import (
     MISSING,
     Difference,
@@ -30,7 +29,7 @@ from toyml.comparison import (
     parameter_names,
 )
 from toyml.errors import UserError
-from toyml.plots.style import SAVE_OPTIONS, SAVE_RC
+from toyml.plots.style import SAVE_OPTIONS
 from toyml.report import FigureItem, Page, TableItem, format_value, write
 from toyml.run import Run
 
@@ -107,7 +106,9 @@ def compare(folders: Sequence[Path], out: Path | None = None) -> Comparison:
         if isinstance(drawn, str):
             left_out += [drawn] if drawn else []
         else:
-            figures.append(save(folder / "figures", *drawn))
+            stem, canvas, title, caption, alt = drawn
+            files = save(canvas, folder / "figures", stem)
+            figures.append(FigureItem(title, caption, alt, files["svg"].decode(), files["png"]))
     tables = [t for t in (setting_table(runs, differences), end_table(ends)) if t.rows]
     page = Page(
         title=", ".join(runs),
@@ -427,19 +428,3 @@ def draw_metrics(runs: Mapping[str, Run], parted: Mapping[str, Parted]) -> Drawn
         f"The logged {', '.join(shared)} over the steps.",
         f"Curves of {', '.join(shared)} for {len(runs)} runs on shared axes.",
     )
-
-
-def save(folder: Path, stem: str, canvas: Canvas, title: str, caption: str, alt: str) -> FigureItem:
-    """Write a figure as PNG and SVG, each beside and renamed, and hand it to the page."""
-    folder.mkdir(exist_ok=True)
-    found: dict[str, bytes] = {}
-    settings: Any = dict(SAVE_RC)
-    for kind, options in SAVE_OPTIONS.items():
-        memory = io.BytesIO()
-        with matplotlib.rc_context(settings):
-            canvas.savefig(memory, **options)
-        found[kind] = memory.getvalue()
-        beside = folder / f"{stem}.{kind}.part"
-        beside.write_bytes(found[kind])
-        beside.replace(folder / f"{stem}.{kind}")
-    return FigureItem(title, caption, alt, svg=found["svg"].decode(), png=found["png"])

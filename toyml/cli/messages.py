@@ -24,8 +24,8 @@ def readable(message: str) -> str:
     dotted key, the value and the first real reason are kept.
 
     Example:
-        >>> readable('Parser key "threads": Expected a <class \'int\'>. Got value: 1.5')
-        'threads is 1.5: expected int'
+        >>> readable("Expected a <class 'int'>. Got value: 1.5")
+        'expected int'
     """
     message = re.sub(r"\x1b\[[0-9;]*m", "", message)
     if "CUDAAccelerator" in message or "MPSAccelerator" in message or "gpu backend" in message:

@@ -35,7 +35,6 @@ FREE_ON_RESUME = (
     "trainer.max_time",
     "trainer.enable_progress_bar",
     "trainer.logger",
-    "threads",
     "ckpt_path",
     "config",
 )
@@ -71,7 +70,13 @@ def dump(parser: LightningArgumentParser, config: Namespace) -> str:
     if config.trainer.logger and config.trainer.logger.class_path == RUN_LOGGER:
         config.trainer.logger.init_args.version = None
     # It was validated when it was parsed; to do so again would take three times as long.
-    return str(parser.dump(config, skip_none=False, format="yaml", skip_validation=True))
+    try:
+        return str(parser.dump(config, skip_none=False, format="yaml", skip_validation=True))
+    except yaml.YAMLError as error:
+        raise UserError(
+            f"a setting cannot be written to config.yaml, so nobody could repeat the fit: {error}; "
+            "leave out the callback it belongs to (for a time limit: --trainer.max_time)"
+        ) from error
 
 
 class ToymlCLI(LightningCLI):
@@ -136,6 +141,8 @@ class ToymlCLI(LightningCLI):
             self._resume(config)
         if self.command != "fit":
             config.trainer.logger = False  # an evaluation makes no run folder
+        else:
+            dump(self._parser(self.command), config)  # what cannot be saved is an error now
 
     def _check(self, config: Namespace) -> None:
         trainer = config.trainer
@@ -250,7 +257,7 @@ def run_trainer(words: Sequence[str]) -> object:
 
 
 # What Lightning says about every fit here and nobody can act upon: a block is a batch, so there
-# are fewer batches than steps; nothing is held out; its own call of a deprecated torch function;
+# are fewer batches than steps; nothing is held out, and a task need not look at it; its own call of a deprecated torch function;
 # an evaluation has no logger; a checkpoint between blocks holds the state after global_step
 # updates, as it should; the words of the command line are handed over sorted (sys.argv stays as
 # it is, because DDP starts its processes with it).
@@ -260,6 +267,7 @@ NOISE = (
     ".*Checkpoint directory .* exists and is not empty.*",
     ".*number of training batches .* is smaller than the logging interval.*",
     ".*Total length of `list` across ranks is zero.*",
+    ".*You passed in a `val_dataloader` but have no `validation_step`.*",
     ".*You called `self.log.*but have no logger configured.*",
     ".*Using ModelCheckpoint with manual optimization and every_n_train_steps.*",
     ".*isinstance\\(treespec, LeafSpec\\).*",

@@ -88,7 +88,8 @@ def flatten(net: nn.Module) -> list[nn.Module] | None:
 def has_hooks(module: nn.Module) -> bool:
     """Whether calling the module does more than its ``forward``."""
     return bool(
-        module._forward_hooks
+        "forward" in vars(module)  # replaced on this very object
+        or module._forward_hooks
         or module._forward_pre_hooks
         or module._backward_hooks
         or module._backward_pre_hooks

@@ -88,7 +88,7 @@ def read_chain(net: nn.Module) -> tuple[Layer, ...] | None:
 
 
 def _unrolled(net: nn.Module) -> list[nn.Module] | None:
-    if net._forward_hooks or net._forward_pre_hooks:
+    if net._forward_hooks or net._forward_pre_hooks or "forward" in vars(net):
         return None
     if type(net) is nn.Linear or type(net) in ELEMENTWISE:
         return [net]
