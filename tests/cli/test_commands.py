@@ -60,7 +60,7 @@ def test_fit_leaves_a_complete_run_and_nothing_else(tmp_path: Path) -> None:
 
 def test_a_second_fit_gets_a_folder_of_its_own() -> None:
     first, second = bare("--trainer.max_steps 5"), bare("--trainer.max_steps 5")
-    assert first.folder.name, second.folder.name == ("version_0", "version_1")
+    assert (first.folder.name, second.folder.name) == ("version_0", "version_1")
     assert np.array_equal(first.trajectory.parameters.flat, second.trajectory.parameters.flat)
 
 
@@ -132,6 +132,73 @@ def test_validation_rows_survive_a_resume() -> None:
     joined = bare(f"{moons} --trainer.logger.experiment b --trainer.max_steps 60 --ckpt_path last")
     assert whole.metrics == joined.metrics
     assert whole.metrics["val_loss"]["step"] == [20, 40, 60]
+
+
+def test_a_resume_with_nothing_to_do_is_no_success() -> None:
+    first = bare("--trainer.max_steps 20")
+    with pytest.raises(UserError, match="stands at step 20, trainer.max_steps is 20"):
+        bare("--trainer.max_steps 20 --ckpt_path last")
+    assert [p.name for p in first.folder.parent.iterdir()] == ["version_0"]
+    assert len(first.trajectory) == 21
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "--trainer.precision 32-true",
+        "--model.optimizer torch.optim.Adam --model.optimizer.lr 0.1",
+        "--model.net toyml.models.MLP --model.net.widths [2,3,1]",
+        "--model.decay_bias false",
+    ],
+)
+def test_a_checkpoint_of_another_net_is_refused(settings: str) -> None:
+    first = bare("--trainer.max_steps 20")
+    for path in ("last", str(first.folder / "checkpoints/last.ckpt")):
+        with pytest.raises(UserError, match=r"was saved with .* and now it is"):
+            bare(f"--trainer.max_steps 30 {settings} --ckpt_path {path}")
+    assert [p.name for p in first.folder.parent.iterdir()] == ["version_0"]
+    with pytest.raises(UserError, match="is not a checkpoint of a fit"):
+        bare(f"--ckpt_path {first.folder / 'config.yaml'}")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    ["--trainer.enable_progress_bar false", "--trainer.enable_checkpointing false"],
+)
+def test_our_own_defaults_can_be_switched_off(settings: str) -> None:
+    assert bare(f"--trainer.max_steps 7 {settings}").finished
+
+
+def test_a_second_recorder_replaces_the_first() -> None:
+    words = "--trainer.callbacks+ toyml.callbacks.Recorder --trainer.callbacks.every 3"
+    assert bare(f"--trainer.max_steps 7 {words}").trajectory.steps.tolist() == [0, 3, 6, 7]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_is_one_line_and_can_be_continued(kind: signal.Signals) -> None:
+    Path("bare.part").write_text(BARE)
+    words = ["fit", "--config", CONFIG, "--config", "bare.part", "--trainer.max_steps", "90000"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "toyml", *words, "--data.block_size", "100"],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    rows = Path("runs/perceptron/version_0/trajectory/rows.bin")
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (rows.exists() and rows.stat().st_size > 50_000):
+        time.sleep(0.02)
+    process.send_signal(kind)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted at step" in errors
+    assert "Traceback" not in errors
+    done = len(Run.load("runs/perceptron/version_0").trajectory)
+    more = f"--data.block_size 100 --trainer.max_steps {done + 50} --ckpt_path last"
+    run = bare(more)
+    assert str(run.folder) == "runs/perceptron/version_0"
+    assert np.array_equal(run.trajectory.steps, np.arange(done + 51))
 
 
 def test_a_setting_changed_on_resume_counts_and_gets_a_folder_of_its_own(
