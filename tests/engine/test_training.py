@@ -132,6 +132,18 @@ def test_the_ordinary_route_agrees_with_blocks(tmp_path: Path) -> None:
     assert a.metrics == b.metrics
 
 
+def test_the_ordinary_route_validates_and_stops_where_blocks_do(tmp_path: Path) -> None:
+    stops = [EarlyStopping("val_loss", patience=0, min_delta=0.01) for _ in range(2)]
+    fast, slow = (trainer(tmp_path / k, 5000, stop) for k, stop in zip("ab", stops, strict=True))
+    slow.gradient_clip_val = 1e9
+    fast.fit(small_task(), cloud(validation=10))
+    slow.fit(small_task(), cloud(validation=10))
+    a, b = (Run(tmp_path / k / "run/version_0") for k in "ab")
+    assert "gradient_clip_val" in b.summary["route"]
+    assert fast.global_step == slow.global_step
+    assert a.metrics == b.metrics
+
+
 def test_clipping_clips(tmp_path: Path) -> None:
     task = small_task(partial(torch.optim.SGD, lr=1.0))
     trainer(tmp_path, 1, gradient_clip_val=1e-3).fit(task, cloud())

@@ -7,12 +7,26 @@ from abc import abstractmethod
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
+from toyml.errors import UserError
 from toyml.logger import run_folder
 from toyml.run import Run
 
 
 class AfterFit(Callback):
     """A callback that works on the finished run, and again on ``toyml report``."""
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Complain before the fit if nothing is going to be recorded.
+
+        Raises:
+            UserError: There is no Recorder among the callbacks.
+        """
+        names = [type(c).__name__ for c in trainer.callbacks]  # type: ignore[attr-defined]
+        if stage == "fit" and "Recorder" not in names:
+            raise UserError(
+                f"{type(self).__name__} works on what was recorded, and nothing is: add "
+                "toyml.callbacks.Recorder to the callbacks"
+            )
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open the run and work on it, in the first process only."""

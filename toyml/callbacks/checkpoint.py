@@ -27,10 +27,12 @@ class LastCheckpoint(Checkpoint):
             raise ValueError(f"every_seconds is {every_seconds}; it has to be positive")
         self.every_seconds = every_seconds
         self._saved_at = 0.0
+        self._first_step = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
         self._saved_at = time.monotonic()
+        self._first_step = trainer.global_step
 
     def on_train_batch_end(
         self,
@@ -54,7 +56,8 @@ class LastCheckpoint(Checkpoint):
 
         Not with several processes: the others may already be gone, and saving takes all of them.
         """
-        if self._saved_at and trainer.world_size == 1 and not isinstance(exception, DivergedError):
+        moved = self._saved_at > 0 and trainer.global_step > self._first_step
+        if moved and trainer.world_size == 1 and not isinstance(exception, DivergedError):
             self._save(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

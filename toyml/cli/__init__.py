@@ -7,6 +7,7 @@ imported only by a command that needs them, because they take seconds.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -138,6 +139,12 @@ def main(args: Sequence[str] | None = None) -> object:
 
 def console() -> int:
     """Entry point of ``toyml`` and ``python -m toyml``: errors become one line and a status."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that lacks a letter shows a question mark instead of a trace-back.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # classes beside the config are found by `toyml` as by `python -m`
     try:
         main()
     except UserError as error:
@@ -145,6 +152,9 @@ def console() -> int:
             raise
         print(f"toyml: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except InterruptedFitError as error:
+        print(f"toyml: {error}", file=sys.stderr)
+        return 130
     except StrictError as error:
         print(f"toyml: {error}", file=sys.stderr)
         return 1
@@ -155,6 +165,10 @@ def console() -> int:
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+class InterruptedFitError(Exception):
+    """A fit was stopped by Ctrl-C or by SIGTERM; what was recorded is kept."""
 
 
 class StrictError(Exception):

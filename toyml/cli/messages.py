@@ -30,11 +30,11 @@ def readable(message: str) -> str:
     message = re.sub(r"\x1b\[[0-9;]*m", "", message)
     if "CUDAAccelerator" in message or "MPSAccelerator" in message or "gpu backend" in message:
         return NO_GPU
-    if "required: fit.model" in message or "required: model" in message:
+    if re.search(r"required: \w+\.model", message) or "required: model" in message:
         return "there is no model; give an experiment, for example --config configs/perceptron.yaml"
     keys = re.findall(r'Parser key "([^"]+)":', message)
     # "Type Callable[...] expects a function or a callable class: REASON" carries its reason last.
-    lines = [line.strip(" -") for line in message.splitlines()]
+    lines = [re.sub(r"^\s*(- )?", "", line).rstrip() for line in message.splitlines()]
     lines = [re.sub(r"^Type .* expects a function or a callable class: ", "", s) for s in lines]
     lines = [re.sub(r"^Problem with given class_path '([^']*)': (?=.)", r"\1: ", s) for s in lines]
     lines = [re.sub(r'^Parser key "[^"]*": (?=.)', "", s) for s in lines]
@@ -45,7 +45,7 @@ def readable(message: str) -> str:
         value = nested[2].strip("'\"")
     elif given := re.findall(r"(?:Got value|Given value): (.*)$", message, re.M):
         value = given[-1]
-    if "Expected a dot import path string: None" in message:
+    if "Expected a dot import path string: None" in message and "<class 'float'>" not in message:
         reasons = ["null works here in a config file only; name a class such as torch.nn.Identity"]
     expected = [e for r in reasons for e in re.findall(r"Expected a (.*?)(?:\. Got value.*)?$", r)]
     others = [r for r in reasons if not r.startswith("Expected a ")]

@@ -20,7 +20,7 @@ from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
-from toyml.cli import TRAINER_COMMANDS
+from toyml.cli import TRAINER_COMMANDS, InterruptedFitError
 from toyml.cli.messages import did_you_mean, readable
 from toyml.errors import UserError
 from toyml.logger import RunLogger, replace, run_folder, run_logger
@@ -28,6 +28,7 @@ from toyml.run import Run, lookup
 
 DEFAULTS = Path(__file__).parent.parent / "defaults.yaml"
 RUN_LOGGER = "toyml.logger.RunLogger"
+RECORDER = "toyml.callbacks.Recorder"
 # Settings that may differ when a fit is continued in its own folder: they say how long and how
 # it is watched, not what is computed.
 FREE_ON_RESUME = (
@@ -85,6 +86,7 @@ class ToymlCLI(LightningCLI):
     def __init__(self, words: Sequence[str]) -> None:
         self.command = words[0]
         self.words = config_first(words)
+        self.first_step = 0
         self.result: object = None
         super().__init__(
             save_config_callback=SaveConfig,
@@ -131,6 +133,7 @@ class ToymlCLI(LightningCLI):
         config = self.config[self.command]
         self._check(config)
         torch.set_num_threads(config.threads)
+        self._spare(config.trainer)
         logger = config.trainer.logger
         ours = bool(logger) and getattr(logger, "class_path", None) == RUN_LOGGER
         if ours and logger.init_args.experiment is None:
@@ -146,6 +149,13 @@ class ToymlCLI(LightningCLI):
 
     def _check(self, config: Namespace) -> None:
         trainer = config.trainer
+        if trainer.accumulate_grad_batches < 1:
+            raise UserError(
+                f"trainer.accumulate_grad_batches is {trainer.accumulate_grad_batches}; "
+                "it has to be at least 1"
+            )
+        if config.get("data") is None:
+            raise UserError("there is no data; give an experiment, or --data toyml.data.TwoPoints")
         if config.threads < 1:
             raise UserError(f"threads is {config.threads}; it has to be at least 1")
         for key in ("max_steps", "max_epochs"):
@@ -167,6 +177,25 @@ class ToymlCLI(LightningCLI):
                 f"there is no model; give an experiment: toyml {self.command} "
                 "--config configs/perceptron.yaml"
             )
+
+    def _spare(self, trainer: Namespace) -> None:
+        """Leave out those of our defaults that another setting switches off."""
+        if trainer.logger is True:
+            init = Namespace(root="runs", experiment=None, version=None)
+            trainer.logger = Namespace(class_path=RUN_LOGGER, init_args=init)
+        switched_off = {
+            "toyml.callbacks.Progress": trainer.enable_progress_bar is False,
+            "toyml.callbacks.LastCheckpoint": trainer.enable_checkpointing is False,
+        }
+        if isinstance(trainer.callbacks, list):
+            trainer.callbacks = [
+                callback
+                for callback in trainer.callbacks
+                if not switched_off.get(callback.class_path, False)
+            ]
+            recorders = [c for c in trainer.callbacks if c.class_path == RECORDER]
+            for callback in recorders[:-1]:  # the last one is the one that was asked for
+                trainer.callbacks.remove(callback)
 
     def _stem(self, config: Namespace) -> str:
         paths = config.get("config") or []
@@ -193,9 +222,12 @@ class ToymlCLI(LightningCLI):
             config.ckpt_path = path
         elif not Path(path).is_file():
             raise UserError(f"--ckpt_path {path}: there is no such file")
+        self.first_step = checkpoint_step(Path(path))
+        beside = Path(path).resolve().parent.parent
+        changed = self._changed(config, beside) if (beside / "config.yaml").exists() else []
+        refuse_another_net(path, changed)
         if self.command != "fit" or folder is None:
             return
-        changed = self._changed(config, folder)
         if changed:
             old = "; ".join(f"{key} was {a}, is {b}" for key, a, b in changed[:3])
             print(f"toyml: continuing {path} in a new run folder, because {old}")
@@ -219,16 +251,36 @@ class ToymlCLI(LightningCLI):
         """Train; a fit that fails before its first step leaves no folder."""
         try:
             self.trainer.fit(model, **kwargs)
-        except BaseException:
+            self._see_that_it_ended()
+        except BaseException as error:
             logger = run_logger(self.trainer)
             if logger is not None:
                 logger.discard_if_empty()
+            if isinstance(error, SystemExit) and self.trainer.interrupted:
+                self._see_that_it_ended()  # Lightning turns Ctrl-C into exit(1)
             raise
         if self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         folder = run_folder(self.trainer)
         if self.trainer.is_global_zero and (folder / "trajectory").is_dir():
             self.result = Run(folder, model, kwargs.get("datamodule"))
+
+    def _see_that_it_ended(self) -> None:
+        """A fit that was stopped, or that had nothing to do, is no success."""
+        trainer = self.trainer
+        step = trainer.global_step
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        if trainer.interrupted or trainer.received_sigterm:
+            raise InterruptedFitError(
+                f"interrupted at step {step}; --ckpt_path last goes on, toyml report "
+                f"{run_folder(trainer)} draws what there is"
+            )
+        if step == self.first_step:
+            raise UserError(
+                f"the fit had no step to do: it stands at step {step}, trainer.max_steps is "
+                f"{trainer.max_steps}; raise it, or loosen max_time and limit_train_batches"
+            )
 
     def validate(self, model: pl.LightningModule, **kwargs: Any) -> None:
         """Evaluate on held-out data."""
@@ -246,6 +298,35 @@ class ToymlCLI(LightningCLI):
                 print(" ".join(f"{value:.9g}" for value in row))
 
 
+def checkpoint_step(path: Path) -> int:
+    """The step a checkpoint was saved at.
+
+    Raises:
+        UserError: The file is no checkpoint.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        return int(checkpoint["global_step"])
+    except Exception as error:  # torch.load raises what its readers happen to raise
+        raise UserError(f"{path} is not a checkpoint of a fit ({type(error).__name__})") from error
+
+
+def refuse_another_net(path: str, changed: Sequence[tuple[str, Any, Any]]) -> None:
+    """See that a checkpoint's weights and optimizer state fit what the settings ask for.
+
+    Raises:
+        UserError: They belong to another net, optimizer or precision.
+    """
+    fixed = ("model.init_args.net", "model.init_args.decay_bias", "trainer.precision")
+    for key, old, new in changed:
+        if key.startswith(fixed) or key == "model.init_args.optimizer.class_path":
+            name = key.replace("init_args.", "")
+            raise UserError(
+                f"{path} was saved with {name} = {old}, and now it is {new}; leave it as it was, "
+                "or start anew without --ckpt_path"
+            )
+
+
 def run_trainer(words: Sequence[str]) -> object:
     """Run one of Lightning's subcommands; ``fit`` returns the :class:`~toyml.run.Run`.
 
@@ -257,10 +338,10 @@ def run_trainer(words: Sequence[str]) -> object:
 
 
 # What Lightning says about every fit here and nobody can act upon: a block is a batch, so there
-# are fewer batches than steps; nothing is held out, and a task need not look at it; its own call of a deprecated torch function;
-# an evaluation has no logger; a checkpoint between blocks holds the state after global_step
-# updates, as it should; the words of the command line are handed over sorted (sys.argv stays as
-# it is, because DDP starts its processes with it).
+# are fewer batches than steps; nothing is held out, and a task need not look at it; its own call of
+# a deprecated torch function; an evaluation has no logger; a checkpoint between blocks holds the
+# state after global_step updates, as it should; the words of the command line are handed over
+# sorted (sys.argv stays as it is, because DDP starts its processes with it).
 NOISE = (
     ".*LightningCLI's args parameter is intended to run from within Python.*",
     ".*does not have many workers.*",
@@ -305,6 +386,8 @@ def one_line() -> Iterator[None]:
         if unknown := re.match(r"unrecognized arguments: --(\S+)", message):
             message += did_you_mean(unknown[1].split("=")[0], known_options())
         raise UserError(message) from error
+    except ImportError as error:
+        raise UserError(f"{error}; is the package it belongs to installed?") from error
     except FileNotFoundError as error:
         raise UserError(f"{error.filename or error}: there is no such file") from error
 
@@ -313,7 +396,7 @@ def _from_settings(error: BaseException) -> bool:
     """Whether an error comes from reading or building what was configured, not from running it."""
     trace = error.__traceback__
     while trace is not None:
-        if trace.tb_frame.f_code.co_name in ("parse_arguments", "instantiate_classes", "dump"):
+        if trace.tb_frame.f_code.co_name in ("parse_arguments", "_set_seed", "instantiate_classes"):
             return True
         trace = trace.tb_next
     return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Iterator
+from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from toyml.engine import Block, batch_order, in_blocks
+from toyml.engine import Block, in_blocks
 
 Arrays = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -87,8 +88,12 @@ class InMemory(pl.LightningDataModule):
 
     def rows_for_fit(self, held_out: bool = False) -> tuple[Tensor, Tensor]:
         """The rows (or the held-out ones) in the precision of the fit."""
-        precision = str(self.trainer.precision) if self.trainer else "32-true"
-        dtype = torch.float64 if precision == "64-true" else torch.float32
+        dtypes = {
+            "64-true": torch.float64,
+            "16-true": torch.float16,
+            "bf16-true": torch.bfloat16,
+        }
+        dtype = dtypes.get(str(self.trainer.precision) if self.trainer else "", torch.float32)
         x, y = self.arrays(held_out)
         return x.to(dtype), y.to(dtype)
 
@@ -105,12 +110,10 @@ class InMemory(pl.LightningDataModule):
         batch_size = None if whole else self.batch_size
         trainer = self.trainer
         assert trainer is not None
-        if not in_blocks(trainer.lightning_module):
-            shuffle = self.shuffle and not trainer.overfit_batches  # type: ignore[attr-defined]
-            return Batches(trainer, x, y, batch_size, shuffle, self.seed)
-        by_pass = trainer.max_epochs is not None and trainer.max_epochs >= 0
-        steps = self.steps_per_pass if by_pass else self.block_size
-        return Blocks(Block(x, y, steps, batch_size, self.shuffle, self.seed))
+        steps = self.steps_per_pass if has_epochs(trainer) else self.block_size
+        shuffle = self.shuffle and not trainer.overfit_batches  # type: ignore[attr-defined]
+        block = Block(x, y, steps, batch_size, shuffle, self.seed)
+        return Blocks(block) if in_blocks(trainer.lightning_module) else Batches(trainer, block)
 
     def val_dataloader(self) -> Whole | list[Whole]:
         """Held-out rows; where there are none, ``validate`` looks at the training rows."""
@@ -153,45 +156,51 @@ class Blocks:
 
 
 class Batches:
-    """Ordinary batches (x, y) of one pass, in the same order as blocks would take them.
+    """Ordinary batches (x, y), in the same order as blocks would take them.
+
+    An epoch lasts as long as a block would, so that validation and early stopping come at the same
+    steps; with ``trainer.max_epochs`` or a limit on the batches it is one pass over the data.
 
     Under a distributed strategy with R processes each takes its R-th of every batch, so that the
     mean of the gradients is the gradient of the whole batch. A batch that does not divide evenly
     is given to every process whole, which leaves the mean unchanged too.
     """
 
-    def __init__(
-        self,
-        trainer: pl.Trainer,
-        x: Tensor,
-        y: Tensor,
-        batch_size: int | None,
-        shuffle: bool,
-        seed: int,
-    ) -> None:
-        self.trainer, self.x, self.y = trainer, x, y
-        self.batch_size = batch_size or len(x)
-        self.shuffle, self.seed = shuffle and batch_size is not None, seed
+    def __init__(self, trainer: pl.Trainer, block: Block) -> None:
+        self.trainer, self.block = trainer, block
+        n = len(block.x)
+        self.per_pass = math.ceil(n / (block.batch_size or n))
+        limit: Any = trainer.limit_train_batches  # type: ignore[attr-defined]
+        overfit: Any = trainer.overfit_batches  # type: ignore[attr-defined]
+        self.overfit = bool(overfit)
+        by_pass = limit not in (None, 1.0) or self.overfit or has_epochs(trainer)
+        self.length = self.per_pass if by_pass else block.steps
 
     def __len__(self) -> int:
-        return math.ceil(len(self.x) / self.batch_size)
+        return self.length
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        number, start = self._place()
-        n = len(self.x)
-        order = batch_order(n, self.seed, number) if self.shuffle else torch.arange(n)
-        for rows in torch.split(order, self.batch_size)[start:]:
-            share = self._share(rows)
-            yield self.x[share], self.y[share]
+        first, last = self._place()
+        for x, y in self.block.batches(first, last):
+            share = self._share(len(x))
+            yield x[share], y[share]
 
     def _place(self) -> tuple[int, int]:
-        """Which pass over the data this is, and how many of its batches were taken before."""
-        if self.trainer.overfit_batches:  # type: ignore[attr-defined]
-            return 0, 0
+        """The batches of this epoch, counted from the start of the fit."""
+        if self.overfit:
+            return 0, self.length
         limit = self.trainer.num_training_batches  # trainer.limit_train_batches shortens a pass
-        per_pass = int(limit) if 0 < limit < len(self) else len(self)
-        return divmod(self.trainer.fit_loop.total_batch_idx + 1, per_pass)
+        done = self.trainer.fit_loop.total_batch_idx + 1
+        if 0 < limit < self.length:
+            number, start = divmod(done, int(limit))
+            return number * self.length + start, (number + 1) * self.length
+        return done, done - done % self.length + self.length
 
-    def _share(self, rows: Tensor) -> Tensor:
+    def _share(self, n: int) -> slice:
         world = self.trainer.world_size
-        return rows if len(rows) % world else rows[self.trainer.global_rank :: world]
+        return slice(None) if n % world else slice(self.trainer.global_rank, None, world)
+
+
+def has_epochs(trainer: pl.Trainer) -> bool:
+    """Whether the user counts in passes over the data."""
+    return trainer.max_epochs is not None and trainer.max_epochs >= 0

@@ -114,7 +114,7 @@ class Supervised(pl.LightningModule):
             raise UserError(f"optimizer: {error}; see the ranges in torch.optim's pages") from error
         for group in optimizer.param_groups:
             lr = group.get("lr")
-            if isinstance(lr, float | int) and not lr > 0:
+            if isinstance(lr, float | int) and not 0 < lr < math.inf:
                 raise UserError(f"optimizer lr is {lr}; it has to be positive (for example 0.1)")
         if not self.decay_bias and "weight_decay" not in optimizer.defaults:
             raise UserError(
@@ -152,6 +152,29 @@ class Supervised(pl.LightningModule):
                     f"({error}); give its first layer {x.shape[1]} inputs"
                 ) from error
         self._check_shapes(output, y)
+        self._check_loss(output, y.to(output))
+
+    def _check_loss(self, output: Tensor, y: Tensor) -> None:
+        """Refuse what is no loss for these targets, before anything is written."""
+        name = type(self.loss).__name__
+        try:
+            with torch.no_grad():
+                value = self.loss(output, y)
+        except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+            raise UserError(
+                f"{name} does not take an output {list(output.shape)} and targets {list(y.shape)} "
+                f"({error}); choose another model.loss or output"
+            ) from error
+        if not isinstance(value, Tensor) or value.dim() != 0:
+            shape = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise UserError(
+                f"{name} gives {shape} where one number is needed; use a loss with reduction=mean"
+            )
+        if isinstance(self.loss, nn.CrossEntropyLoss) and output.shape[-1] == 1:
+            raise UserError(
+                "CrossEntropyLoss on one output is 0 whatever the weights are; use "
+                "BCEWithLogitsLoss, or one output per class"
+            )
 
     def _check_shapes(self, output: Tensor, y: Tensor) -> None:
         if y.is_floating_point() and output.shape != y.shape:
