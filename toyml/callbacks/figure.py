@@ -6,6 +6,7 @@ import io
 import json
 from abc import abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
 
 import matplotlib
 from matplotlib.figure import Figure as Canvas
@@ -56,7 +57,7 @@ class Figure(AfterFit):
         """
 
     def finish(self, run: Run) -> None:
-        """Draw and save; each file is written beside and renamed."""
+        """Draw and save."""
         folder = run.folder / "figures"
         folder.mkdir(exist_ok=True)
         try:
@@ -67,12 +68,27 @@ class Figure(AfterFit):
             words = {"title": type(self).__name__, "left_out": str(why)}
             replace(folder / f"{self.name}.json", json.dumps(words, indent=1) + "\n")
             return
-        for kind, options in SAVE_OPTIONS.items():
-            memory = io.BytesIO()
-            with matplotlib.rc_context(dict(SAVE_RC)):  # type: ignore[arg-type]
-                drawing.canvas.savefig(memory, **options)
-            beside = folder / f"{self.name}.{kind}.part"
-            beside.write_bytes(memory.getvalue())
-            beside.replace(folder / f"{self.name}.{kind}")
+        save(drawing.canvas, folder, self.name)
         words = {"title": drawing.title, "caption": drawing.caption, "alt": drawing.alt}
         replace(folder / f"{self.name}.json", json.dumps(words, indent=1) + "\n")
+
+
+def save(canvas: Canvas, folder: Path, name: str) -> dict[str, bytes]:
+    """Write ``<name>.png`` and ``.svg``, each beside and renamed; returns both by kind.
+
+    Args:
+        canvas: The matplotlib figure.
+        folder: Where to; made if missing.
+        name: Stem of the files.
+    """
+    folder.mkdir(exist_ok=True)
+    files: dict[str, bytes] = {}
+    for kind, options in SAVE_OPTIONS.items():
+        memory = io.BytesIO()
+        with matplotlib.rc_context(dict(SAVE_RC)):  # type: ignore[arg-type]
+            canvas.savefig(memory, **options)
+        files[kind] = memory.getvalue()
+        beside = folder / f"{name}.{kind}.part"
+        beside.write_bytes(files[kind])
+        beside.replace(folder / f"{name}.{kind}")
+    return files
