@@ -186,3 +186,10 @@ def test_a_snapshot_is_found_or_its_absence_named() -> None:
         snapshot(run, 11)
     with pytest.raises(NotApplicable, match="step 7, which was not recorded"):
         snapshot(run, 7)
+
+
+def test_no_step_is_the_last_snapshot_and_without_any_there_is_none() -> None:
+    assert snapshot(made(steps=[0, 5, 10]), None) == 2
+    for step in (None, 0):
+        with pytest.raises(NotApplicable, match="recorded no step"):
+            snapshot(made(steps=[]), step)

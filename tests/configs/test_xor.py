@@ -6,23 +6,34 @@ import pytest
 from tests.configs.fitting import RECORDER, Fit, figures, fit, verdicts
 from tests.conftest import ROOT
 from toyml import reference
-from toyml.callbacks import Ladder
+from toyml.callbacks import Ladder, ScriptLoss
 from toyml.claims import (
     Claim,
     FollowsScript,
     GradientFactor,
+    LadderParity,
     LargestEffect,
     LearnedAt,
     LossAt,
     NotApplicable,
     ParityWithin,
+    RungLossAt,
     ScriptErrorAt,
+    ScriptLowestAt,
+    ScriptPrintsAt,
+    ScriptTurnsNegative,
 )
-from toyml.claims.xor import first_below, rung, script
+from toyml.claims.xor import Common, Switched, common, first_below, rung, script
 
 __all__ = ["fit"]
 
 OVERLAYS = ROOT / "configs" / "overlays"
+QUESTION = Common()
+ALONE = {
+    "biases": Switched(biases=False),
+    "start": Switched(uniform=True),
+    "rate": Switched(factor=2.0),
+}
 
 
 def test_the_question_is_answered(fit: Fit) -> None:
@@ -36,7 +47,8 @@ def test_the_question_is_answered(fit: Fit) -> None:
     # The rung with nothing switched is this very run.
     logged = run.metrics["loss"]
     first = logged["step"].index(0), logged["step"].index(2000)
-    assert [logged["value"][i] for i in first] == rung()[[0, 2000]].tolist()
+    assert [logged["value"][i] for i in first] == rung(QUESTION)[[0, 2000]].tolist()
+    assert common(run) == QUESTION
 
 
 def test_from_the_scripts_weights_pytorch_is_the_script(fit: Fit) -> None:
@@ -56,22 +68,21 @@ def test_from_pytorchs_weights_the_script_is_pytorch(fit: Fit) -> None:
 @pytest.mark.parametrize(
     ("overlays", "settings"),
     [
-        (["no_biases"], (False, False, 1.0)),
-        (["script_start"], (True, True, 1.0)),
-        (["twice_the_rate"], (True, False, 2.0)),
-        (["no_biases", "script_start", "twice_the_rate"], (False, True, 2.0)),
+        (["no_biases"], ALONE["biases"]),
+        (["script_start"], ALONE["start"]),
+        (["twice_the_rate"], ALONE["rate"]),
+        (["no_biases", "script_start", "twice_the_rate"], Switched(False, True, 2.0)),
     ],
 )
-def test_overlays_are_the_rungs(
-    fit: Fit, overlays: list[str], settings: tuple[bool, bool, float]
-) -> None:
+def test_overlays_are_the_rungs(fit: Fit, overlays: list[str], settings: Switched) -> None:
     words = [w for name in overlays for w in ("--config", str(OVERLAYS / f"xor_{name}.yaml"))]
     short = ["--trainer.max_steps", "100", "--trainer.log_every_n_steps", "1"]
     run = fit("xor", *words, *short, "--trainer.callbacks", RECORDER)
     # A config's initial weights are rounded to float32 once.
-    exact = 1e-6 if settings[1] else 1e-15
-    assert np.abs(run.metrics["loss"]["value"][:100] - rung(*settings)[:100]).max() < exact
-    applies = not settings[0]
+    exact = 1e-6 if settings.uniform else 1e-15
+    errors = rung(Common(steps=100), settings)
+    assert np.abs(run.metrics["loss"]["value"][:100] - errors[:100]).max() < exact
+    applies = not settings.biases
     judged = FollowsScript("", 1e-15).judge(run).verdict
     assert judged == ("holds" if applies else "not applicable")
 
@@ -91,21 +102,82 @@ def test_another_number_of_rows_has_another_factor(fit: Fit) -> None:
     assert np.abs(run.trajectory.parameters["hidden1.weight"][-1] - same.hidden[-1]).max() < 1e-14
 
 
+def test_the_ladder_has_the_runs_settings(fit: Fit) -> None:
+    words = ["--model.net.widths", "[2, 4, 1]", "--seed_everything", "7"]
+    words += ["--model.optimizer.lr", "0.7", "--trainer.max_steps", "60"]
+    run = fit("xor", *words, "--trainer.log_every_n_steps", "1", "--trainer.callbacks", RECORDER)
+    assert common(run) == Common(hidden=4, seed=7, lr=0.7, steps=60)
+    logged = run.metrics["loss"]["value"]
+    assert rung(common(run)).tolist() == logged
+    assert RungLossAt("", 60, logged[60], 0.0).judge(run).verdict == "holds"
+    assert RungLossAt("", 60, logged[60], 0.0, factor=2.0).judge(run).verdict == "fails"
+    assert RungLossAt("", 61, 0.0, 0.0).judge(run).why == "needs step 61; the run has 60 steps"
+    assert LadderParity("", 1e-15).judge(run).verdict == "holds"
+    assert LadderParity("", 1e-15, uniform=False).judge(run).verdict == "holds"
+    never = LargestEffect("", ALONE, "rate").judge(run)
+    assert never.verdict == "not applicable"
+    assert "never falls below 0.1" in never.why
+    assert "over 60 steps" in Ladder().draw(run).caption
+
+
+def test_the_script_has_settings_of_its_own(fit: Fit) -> None:
+    run = fit("xor", "--trainer.max_steps", "1", "--trainer.callbacks", RECORDER)
+    start = reference.uniform_start(3, 1)
+    other = reference.hand_written(*start, lr=0.9, steps=40)
+    settings = {"hidden": 3, "seed": 1, "lr": 0.9, "steps": 40}
+    for claim, exact in (
+        (ScriptErrorAt("", 40, 0.0, 0.0, **settings), other.mse[40]),
+        (ScriptPrintsAt("", 40, 0.0, 0.0, **settings), other.signal[40]),
+        (ScriptLowestAt("", 0.0, **settings), other.signal.argmin()),
+    ):
+        assert claim.measure(run) == exact
+    assert "never falls below 0" in ScriptTurnsNegative("", 1322, steps=100).judge(run).why
+    with pytest.raises(ValueError, match="step is 41; the script has steps 0 to 40"):
+        ScriptErrorAt("", 41, 0.0, 0.0, **settings)
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--model.optimizer.momentum", "0.9"], "plain descent"),
+        (["--model.optimizer.weight_decay", "0.1"], "weight decay"),
+        (["--model.net.activation", "torch.nn.Tanh"], "sigmoid units"),
+        (["--model.loss", "torch.nn.L1Loss"], "L1Loss is not"),
+        (["--data.repeats", "2"], "four rows"),
+    ],
+)
+def test_other_trainings_are_no_rungs(fit: Fit, words: list[str], why: str) -> None:
+    run = fit("xor", *words, "--trainer.max_steps", "2", "--trainer.callbacks", RECORDER)
+    for claim in (LearnedAt("", 3085), LadderParity("", 1e-15), FollowsScript("", 1e-15)):
+        assert why in claim.judge(run).why
+    with pytest.raises(NotApplicable, match=why):
+        Ladder().draw(run)
+
+
 def test_claims_can_fail(fit: Fit) -> None:
-    run = fit("xor", "--trainer.max_steps", "10", "--trainer.callbacks", RECORDER)
-    assert LargestEffect("", "rate").judge(run).verdict == "holds"
-    assert LargestEffect("", "start").judge(run).verdict == "fails"
+    run = fit("xor", "--trainer.callbacks", RECORDER)
+    assert LargestEffect("", ALONE, "rate").judge(run).verdict == "holds"
+    assert LargestEffect("", ALONE, "start").judge(run).verdict == "fails"
     assert LearnedAt("", 3084).judge(run).verdict == "fails"
     assert LearnedAt("", 3085, error=1e-9).judge(run).verdict == "not applicable"
     assert ScriptErrorAt("", 0, 0.3777, 1e-5).judge(run).verdict == "fails"
-    assert first_below(script().signal, 0.0) == 1322
+    assert first_below(script(QUESTION).signal, 0.0) == 1322
     with pytest.raises(NotApplicable, match="least is 1"):
         first_below(np.array([2.0, 1.0]), 0.5)
+
+
+def test_settings_out_of_range_are_named() -> None:
     with pytest.raises(ValueError, match="step is 5001"):
         ScriptErrorAt("", 5001, 0.0, 0.0)
-    with pytest.raises(ValueError, match="'bias'"):
-        LargestEffect("", "bias")
+    with pytest.raises(ValueError, match=r"'bias'; name one of .*\(biases, start, rate\)"):
+        LargestEffect("", ALONE, "bias")
     with pytest.raises(ValueError, match="rows is 0"):
         GradientFactor("", 1.0, rows=0)
     with pytest.raises(ValueError, match=r"error is 0\.3"):
         Ladder(error=0.3)
+    with pytest.raises(ValueError, match="steps is 10"):
+        ScriptLoss(steps=10)
+    for wrong in ({"hidden": 0}, {"seed": -1}, {"lr": float("nan")}, {"steps": -1}):
+        (name,) = wrong
+        with pytest.raises(ValueError, match=f"{name} is"):
+            Common(**wrong)  # type: ignore[arg-type]

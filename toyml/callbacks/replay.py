@@ -8,18 +8,18 @@ import torch
 from lightning.pytorch.cli import OptimizerCallable
 from torch import nn
 
-from toyml.callbacks.after import AfterFit
+from toyml.callbacks.verdicts import Judge, worded_apart
 from toyml.claims import NOT_APPLICABLE, Claim, NotApplicable, Verdict
 from toyml.claims.claim import check_given
 from toyml.claims.replay import replayed
 from toyml.run import Run
 
 
-class Replay(AfterFit):
+class Replay(Judge):
     """Train once more from the run's start with other settings, and judge claims about that.
 
-    So one report answers "and with momentum?" without a second run. The verdicts follow those that
-    are there already: to be listed after ``Verdicts``.
+    So one report answers "and with momentum?" without a second run. The verdicts follow those of
+    the callbacks listed before.
 
     Args:
         claims: What is claimed of the other training, each statement worded differently; what they
@@ -46,21 +46,11 @@ class Replay(AfterFit):
     ) -> None:
         if steps < 0:
             raise ValueError(f"steps is {steps}; a replay needs 0 or more")
-        statements = [claim.statement for claim in claims]
         for claim in claims:
-            if statements.count(claim.statement) > 1:
-                raise ValueError(f"the claim {claim.statement!r} is there twice; word them apart")
             if claim.given:
                 raise ValueError(f"{claim.statement!r} has its own given; move it to the Replay")
-        self.claims, self.steps, self.given = claims, steps, given or {}
+        self.claims, self.steps, self.given = worded_apart(claims), steps, given or {}
         self.optimizer, self.loss, self.float64 = optimizer, loss, float64
-
-    def finish(self, run: Run) -> None:
-        """Judge all claims and put the verdicts behind the others."""
-        mine = [verdict.as_dict() for verdict in self.judge(run)]
-        statements = {verdict["statement"] for verdict in mine}
-        others = [v for v in run.summary.get("claims", []) if v["statement"] not in statements]
-        run.update_summary(claims=[*others, *mine])
 
     def judge(self, run: Run) -> list[Verdict]:
         """Train once more and judge there."""

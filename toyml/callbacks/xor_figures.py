@@ -11,37 +11,56 @@ from toyml import measures, plots
 from toyml.callbacks.figure import Drawing, Figure
 from toyml.callbacks.figures import thinned
 from toyml.claims import NotApplicable
-from toyml.claims.xor import STEPS, Curve, first_below, rung, script
+from toyml.claims.xor import Common, Curve, Switched, common, first_below, rung, script
 from toyml.plots.style import STYLE, dress, set_step_axis
 from toyml.run import Run
 
-# Dense where the first steps fall, thin where a picture cannot show more.
-DRAWN = np.union1d(np.arange(100), np.arange(0, STEPS + 1, 10))
+
+def drawn_steps(steps: int) -> NDArray[np.int64]:
+    """Dense where the first steps fall, thin where a picture cannot show more."""
+    return np.union1d(np.arange(min(100, steps + 1)), np.arange(0, steps + 1, 10))
 
 
 class ScriptLoss(Figure):
     """What the script prints as its loss, and its error, beside the error of the run.
 
     Args:
+        hidden: The script's number of hidden units.
+        seed: Its seed.
+        lr: Its learning rate.
+        steps: Its number of updates, at least 1,000.
         name: Stem of the files.
+
+    Raises:
+        ValueError: A setting out of range.
     """
 
-    def __init__(self, name: str = "script_loss") -> None:
+    def __init__(
+        self,
+        hidden: int = 5,
+        seed: int = 0,
+        lr: float = 0.3,
+        steps: int = 5000,
+        name: str = "script_loss",
+    ) -> None:
         super().__init__(name)
+        if steps < 1000:
+            raise ValueError(f"steps is {steps}; the dive and the plateau take 1,000 at least")
+        self.script = Common(hidden, seed, lr, steps)
 
     def draw(self, run: Run) -> Drawing:
         """Run the script; evaluate the run's error."""
-        hand = script()
+        hand, drawn = script(self.script), drawn_steps(self.script.steps)
         negative, lowest = first_below(hand.signal, 0.0), int(hand.signal.argmin())
         canvas = plots.new_figure(8.2, 8.4)
         above, below = canvas.subplots(2, 1)
-        draw_printed(above, hand.signal * 1e3, negative, lowest)
+        draw_printed(above, drawn, hand.signal * 1e3, negative, lowest)
         chosen = thinned(run, 1500)
         errors = run_errors(run, chosen)
         plots.plot_overlay(
             below,
             {
-                "script, mean squared error": (DRAWN, hand.mse[DRAWN]),
+                "script, mean squared error": (drawn, hand.mse[drawn]),
                 "this run (PyTorch), mean squared error": (run.trajectory.steps[chosen], errors),
             },
             quantity="mean squared error",
@@ -67,13 +86,15 @@ class ScriptLoss(Figure):
         )
 
 
-def draw_printed(ax: Axes, values: Curve, negative: int, lowest: int) -> None:
+def draw_printed(
+    ax: Axes, drawn: NDArray[np.int64], values: Curve, negative: int, lowest: int
+) -> None:
     """The printed value with its sign in view."""
     floor = 0.1  # thousandths; the axis is linear up to here, so that zero is on it
-    shown = values[DRAWN]
-    ax.plot(DRAWN, shown, color=STYLE.color(0), linewidth=STYLE.line_width, label="printed value")
+    shown = values[drawn]
+    ax.plot(drawn, shown, color=STYLE.color(0), linewidth=STYLE.line_width, label="printed value")
     ax.fill_between(
-        DRAWN,
+        drawn,
         shown,
         0,
         where=shown < 0,
@@ -108,6 +129,8 @@ def draw_printed(ax: Axes, values: Curve, negative: int, lowest: int) -> None:
 class Ladder(Figure):
     """The differences between script and PyTorch, switched alone and one after another.
 
+    Width, seed, learning rate and number of steps are the run's.
+
     Args:
         error: The level at which the net counts as having learned.
         name: Stem of the files.
@@ -124,28 +147,32 @@ class Ladder(Figure):
 
     def draw(self, run: Run) -> Drawing:
         """Train every rung."""
+        settings = common(run)
+        drawn = drawn_steps(settings.steps)
+        pytorch = rung(settings)
+        no_biases = rung(settings, Switched(biases=False))
         alone = {
-            "PyTorch": rung(),
-            "no biases": rung(biases=False),
-            "the script's start": rung(uniform=True),
-            "learning rate × N/2 = 2": rung(factor=2.0),
+            "PyTorch": pytorch,
+            "no biases": no_biases,
+            "the script's start": rung(settings, Switched(uniform=True)),
+            "learning rate × N/2 = 2": rung(settings, Switched(factor=2.0)),
         }
         together = {
-            "PyTorch": rung(),
-            "no biases": rung(biases=False),
-            "+ the script's start": rung(biases=False, uniform=True),
-            "+ learning rate × 2": rung(biases=False, uniform=True, factor=2.0),
+            "PyTorch": pytorch,
+            "no biases": no_biases,
+            "+ the script's start": rung(settings, Switched(biases=False, uniform=True)),
+            "+ learning rate × 2": rung(settings, Switched(False, True, 2.0)),
         }
         canvas = plots.new_figure(12.0, 5.6)
         axes = canvas.subplots(1, 2, sharey=True)
         for ax, curves in zip(axes, (alone, together), strict=True):
-            named = {f"{name}: {self.learned(c)}": c[DRAWN] for name, c in curves.items()}
-            plots.plot_curves(ax, DRAWN, named, quantity="mean squared error")
+            named = {f"{name}: {self.learned(c)}": c[drawn] for name, c in curves.items()}
+            plots.plot_curves(ax, drawn, named, quantity="mean squared error")
             ax.axhline(self.error, color=STYLE.muted, linestyle=":", linewidth=STYLE.thin_width)
-        hand = script().mse
+        hand = script(settings).mse
         axes[1].plot(
-            DRAWN,
-            hand[DRAWN],
+            drawn,
+            hand[drawn],
             color=STYLE.ink,
             linewidth=1.3,
             dashes=(4, 2.5),
@@ -162,7 +189,7 @@ class Ladder(Figure):
             "The ladder from PyTorch to the script",
             "Mean squared error over the steps; the legend says when it is first below "
             f"{self.error:g}. With all differences undone PyTorch and the script are one curve: "
-            f"over {STEPS:,} steps they differ by {gap:.1e} at most.",
+            f"over {settings.steps:,} steps they differ by {gap:.1e} at most.",
             "Two panels. Left: PyTorch and each difference alone: "
             + ", ".join(f"{name} {self.learned(curve)}" for name, curve in alone.items())
             + ". Right: one after another, ending on the script's own curve.",

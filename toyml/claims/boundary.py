@@ -77,8 +77,8 @@ class AngleAt(Equals):
     def measure(self, run: Run) -> float:
         """Compute it from the recorded line."""
         w, _ = line(run)
-        i = -1 if self.step is None else snapshot(run, self.step)
-        return float(signed_angle(w[i : i + 1] if i >= 0 else w[-1:], self.reference)[0])
+        i = snapshot(run, self.step)
+        return float(signed_angle(w[i : i + 1], self.reference)[0])
 
 
 class AngleLaw(Equals):
@@ -196,7 +196,7 @@ class Separates(Claim):
 
     def measure(self, run: Run) -> str:
         """Count the points whose margin is not positive."""
-        i = -1 if self.step is None else snapshot(run, self.step)
+        i = snapshot(run, self.step)
         return wrong_words(int((margins(run)[i] <= 0).sum()))
 
 
@@ -228,7 +228,7 @@ class MarginAt(Equals):
 
     def measure(self, run: Run) -> float:
         """Compute it from the recorded line."""
-        i = -1 if self.step is None else snapshot(run, self.step)
+        i = snapshot(run, self.step)
         found = margins(run)[i]
         if not 0 <= self.row < len(found):
             raise NotApplicable(f"there are {len(found)} points, numbered from 0; no {self.row}")
@@ -298,7 +298,7 @@ class SmallerDistance(Equals):
 
     def measure(self, run: Run) -> float:
         """Compute it from the recorded line."""
-        i = -1 if self.step is None else snapshot(run, self.step)
+        i = snapshot(run, self.step)
         return float(smaller_distance(run)[i])
 
 

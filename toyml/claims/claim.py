@@ -198,14 +198,18 @@ def check_given(run: Run, given: Mapping[str, Any]) -> None:
             raise NotApplicable(f"stated for {key} = {wanted}; here it is {shown}")
 
 
-def snapshot(run: Run, step: int) -> int:
-    """Index of the snapshot at a step.
+def snapshot(run: Run, step: int | None) -> int:
+    """Index of the snapshot at a step; ``None`` is the last one.
 
     Raises:
         NotApplicable: The run does not reach it, or did not record it.
     """
     steps = run.trajectory.steps
-    last = int(steps[-1]) if len(steps) else -1
+    if not len(steps):
+        raise NotApplicable("the run has recorded no step")
+    if step is None:
+        return len(steps) - 1
+    last = int(steps[-1])
     if step > last:
         raise NotApplicable(f"needs step {step}; the run has {last} steps")
     try:

@@ -12,7 +12,7 @@ from torch import nn
 from toyml import measures, reference
 from toyml.claims.claim import Equals, NotApplicable, snapshot
 from toyml.claims.parity import distance, reference_net
-from toyml.claims.values import scalar_name
+from toyml.claims.values import scalar_of
 from toyml.run import Run
 from toyml.tasks import Supervised
 
@@ -48,16 +48,9 @@ class GradientAt(Equals):
 
     def measure(self, run: Run) -> float:
         """Differentiate the loss once."""
-        name, place = scalar_name(self.parameter)
-        if name not in run.trajectory.parameters:
-            names = ", ".join(run.trajectory.parameters)
-            raise NotApplicable(f"the net has no parameter {name!r} (it has {names})")
+        name, place = scalar_of(run, self.parameter)
         at = run.trajectory.select([snapshot(run, self.step)])
-        gradient = measures.gradients(run.net, run.loss, at, *run.data)[name][0].numpy()
-        try:
-            return float(gradient[place])
-        except (IndexError, TypeError):
-            raise NotApplicable(f"{name} has shape {list(gradient.shape)}") from None
+        return float(measures.gradients(run.net, run.loss, at, *run.data)[name][0][place])
 
 
 class RegressionWithin(Equals):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from toyml import theory
 from toyml.claims.claim import Equals, NotApplicable, snapshot
-from toyml.claims.values import scalar_name
+from toyml.claims.values import scalar_of
 from toyml.run import Run
 
 
@@ -100,7 +100,7 @@ class DistanceFrom(Equals):
 
     def measure(self, run: Run) -> float:
         """Read the parameters off the trajectory."""
-        i = -1 if self.step is None else snapshot(run, self.step)
+        i = snapshot(run, self.step)
         found = np.asarray(run.trajectory.parameters.flat[i], dtype=np.float64)
         if len(found) != len(self.point):
             raise NotApplicable(f"stated for {len(self.point)} parameters; here are {len(found)}")
@@ -184,7 +184,7 @@ class ExcessLoss(Equals):
 
     def measure(self, run: Run) -> float:
         """Evaluate both in float64."""
-        i = -1 if self.step is None else snapshot(run, self.step)
+        i = snapshot(run, self.step)
         minimum = exact_minimum(run)
         found = torch.from_numpy(np.array(run.trajectory.parameters.flat[i], dtype=np.float64))
         return loss_at(run, found) - loss_at(run, minimum)
@@ -254,13 +254,6 @@ def series(run: Run, parameter: str) -> NDArray[np.float64]:
     Raises:
         NotApplicable: The net has no such parameter.
     """
-    name, place = scalar_name(parameter)
-    if name not in run.trajectory.parameters:
-        names = ", ".join(run.trajectory.parameters)
-        raise NotApplicable(f"the net has no parameter {name!r} (it has {names})")
-    values = np.asarray(run.trajectory.parameters[name], dtype=np.float64)
-    shape = values.shape[1:]
-    if len(place) != len(shape) or any(i >= size for i, size in zip(place, shape, strict=True)):
-        raise NotApplicable(f"{name} has shape {list(shape)}")
-    column = np.arange(values[0].size).reshape(shape)[place]
-    return values.reshape(len(values), -1)[:, int(column)]
+    name, place = scalar_of(run, parameter)
+    everywhere: Any = (slice(None), *place)
+    return np.asarray(run.trajectory.parameters[name][everywhere], dtype=np.float64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch.cli import OptimizerCallable
-from torch import nn
+from torch import Tensor, nn
 
 from toyml.claims.claim import Claim, NotApplicable, snapshot
 from toyml.comparison import first_difference
@@ -76,27 +76,39 @@ def replayed(
     with tempfile.TemporaryDirectory(prefix="toyml-") as folder:
         values = np.dtype("float64" if dtype == torch.float64 else "float32")
         writer = TrajectoryWriter(Path(folder) / "trajectory", shapes, values)
+        parameters = [p.detach().reshape(-1) for p in net.parameters()]
         try:
-            _train(other, block, writer)
+            writer.append(0, parameters=parameters)
+            for step, _ in enumerate(updates(other, block.batches(0, steps)), start=1):
+                writer.append(step, parameters=parameters)
         finally:
             writer.close()
         yield Run(folder, other, data)
 
 
-def _train(task: Supervised, block: Block, writer: TrajectoryWriter) -> None:
-    """The loop that a user writes, with every snapshot kept."""
+def updates(task: Supervised, batches: Iterable[tuple[Tensor, Tensor]]) -> Iterator[float]:
+    """The loop that a user writes: after each update, the loss before it.
+
+    It ends with the batches, or before the first update whose loss is not finite.
+
+    Args:
+        task: What is trained, in place.
+        batches: Rows and targets of each update.
+
+    Raises:
+        NotApplicable: The optimizer needs a closure.
+    """
     configured = task.configure_optimizers()
     scheduled = isinstance(configured, dict)
     optimizer = configured["optimizer"] if scheduled else configured
     scheduler: Any = configured["lr_scheduler"]["scheduler"] if scheduled else None
     if task.needs_closure:
         raise NotApplicable(f"{type(optimizer).__name__} is not replayed")
-    parameters = [p.detach().reshape(-1) for p in task.net.parameters()]
-    writer.append(0, parameters=parameters)
-    for step, (x, y) in enumerate(block.batches(0, block.steps), start=1):
+    for x, y in batches:
         optimizer.zero_grad()
         loss = task.loss(task.net(x), y)
-        if not math.isfinite(loss.item()):
+        value = loss.item()
+        if not math.isfinite(value):
             return
         loss.backward()
         optimizer.step()
@@ -104,7 +116,7 @@ def _train(task: Supervised, block: Block, writer: TrajectoryWriter) -> None:
             scheduler.step(loss.detach())
         elif scheduler is not None:
             scheduler.step()
-        writer.append(step, parameters=parameters)
+        yield value
 
 
 class SameTraining(Claim):

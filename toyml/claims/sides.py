@@ -165,7 +165,7 @@ class WorstRowShare(Equals):
 
     def measure(self, run: Run) -> float:
         """Evaluate the loss row by row; the mean of these is the loss."""
-        i = -1 if self.step is None else snapshot(run, self.step)
+        i = snapshot(run, self.step)
         x, y = run.data
         output = measures.outputs(run.net, run.trajectory.select([i]), x)[0]
         rows = torch.stack([run.loss(output[j : j + 1], y[j : j + 1]) for j in range(len(x))])
@@ -176,7 +176,7 @@ def errors(run: Run, step: int | None = None) -> tuple[float, float]:
     """Relative squared errors of the left and the right half at a step."""
     curve(run)
     x, y = run.data
-    i = -1 if step is None else snapshot(run, step)
+    i = snapshot(run, step)
     output = measures.outputs(run.net, run.trajectory.select([i]), x)
     left, right = side_errors(output, x, y)[0].tolist()
     return left, right

@@ -40,15 +40,8 @@ class ParameterAt(Equals):
 
     def measure(self, run: Run) -> float:
         """Read it off the trajectory."""
-        name, place = scalar_name(self.parameter)
-        if name not in run.trajectory.parameters:
-            names = ", ".join(run.trajectory.parameters)
-            raise NotApplicable(f"the net has no parameter {name!r} (it has {names})")
-        value = run.trajectory.parameters[name][snapshot(run, self.step)]
-        try:
-            return float(value[place])
-        except (IndexError, TypeError):
-            raise NotApplicable(f"{name} has shape {list(value.shape)}") from None
+        name, place = scalar_of(run, self.parameter)
+        return float(run.trajectory.parameters[name][snapshot(run, self.step)][place])
 
 
 class LossAt(Equals):
@@ -117,6 +110,22 @@ class MetricAt(Equals):
         if not len(found):
             raise NotApplicable(f"{self.metric} was not logged at step {self.step}")
         return column["value"][int(found[-1])]
+
+
+def scalar_of(run: Run, parameter: str) -> tuple[str, tuple[int, ...]]:
+    """Name and index of a scalar that the run's net has.
+
+    Raises:
+        NotApplicable: It has no such parameter, or one of another shape.
+    """
+    name, place = scalar_name(parameter)
+    shapes = run.trajectory.shapes
+    if name not in shapes:
+        raise NotApplicable(f"the net has no parameter {name!r} (it has {', '.join(shapes)})")
+    shape = shapes[name]
+    if len(place) != len(shape) or any(i >= size for i, size in zip(place, shape, strict=True)):
+        raise NotApplicable(f"{name} has shape {list(shape)}")
+    return name, place
 
 
 def scalar_name(text: str) -> tuple[str, tuple[int, ...]]:
