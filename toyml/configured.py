@@ -33,7 +33,10 @@ def instantiate(config: Mapping[str, Any], parts: Sequence[str], source: str) ->
     """
     values = {part: config.get(part) for part in parts}
     if "callbacks" in values:
-        values["callbacks"] = (config.get("trainer") or {}).get("callbacks") or []
+        trainer = config.get("trainer") or {}
+        if not isinstance(trainer, Mapping):
+            raise UserError(f"{source}: trainer is {trainer!r}; it has to hold settings")
+        values["callbacks"] = trainer.get("callbacks") or []
     parser = ArgumentParser(exit_on_error=False)
     for part in parts:
         if values[part] is None:

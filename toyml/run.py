@@ -150,6 +150,8 @@ class Run:
 
         if not self.config:
             raise UserError(f"{self.folder} has no config.yaml to build the task and data from")
+        if not len(self.trajectory):
+            raise UserError(f"{self.folder} holds no snapshot; nothing was recorded there yet")
         built = instantiate(self.config, ("model", "data"), str(self.folder / "config.yaml"))
         task, self._datamodule = built["model"], built["data"]
         dtype = next(iter(self.trajectory.select([-1]).values())).dtype
@@ -157,6 +159,11 @@ class Run:
         with torch.no_grad():
             last = self.trajectory.select([-1])
             for name, parameter in network(task).named_parameters():
+                if name not in last or last[name][0].shape != parameter.shape:
+                    raise UserError(
+                        f"{self.folder}: the trajectory does not hold the config's {name} "
+                        f"{list(parameter.shape)}; one of the two was changed"
+                    )
                 parameter.copy_(last[name][0])
         self._task = task
 

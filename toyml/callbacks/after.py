@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from abc import abstractmethod
 
 import lightning.pytorch as pl
@@ -14,6 +15,8 @@ from toyml.run import Run
 
 class AfterFit(Callback):
     """A callback that works on the finished run, and again on ``toyml report``."""
+
+    essential = False
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Complain before the fit if nothing is going to be recorded.
@@ -36,7 +39,20 @@ class AfterFit(Callback):
         if not trainer.is_global_zero:
             return
         if (folder / "trajectory").is_dir():
-            self.finish(Run(folder, pl_module, trainer.datamodule))  # type: ignore[attr-defined]
+            self.work_on(Run(folder, pl_module, trainer.datamodule))  # type: ignore[attr-defined]
+
+    def work_on(self, run: Run) -> None:
+        """``finish``; what one callback cannot do must not keep the others from their work.
+
+        Raises:
+            UserError: From a callback without which there is no result at all.
+        """
+        try:
+            self.finish(run)
+        except UserError as error:
+            if self.essential:
+                raise
+            print(f"toyml: {type(self).__name__} is left out: {error}", file=sys.stderr)
 
     @abstractmethod
     def finish(self, run: Run) -> None:

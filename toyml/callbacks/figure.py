@@ -13,6 +13,7 @@ from matplotlib.figure import Figure as Canvas
 
 from toyml.callbacks.after import AfterFit
 from toyml.claims import NotApplicable
+from toyml.errors import UserError
 from toyml.logger import replace
 from toyml.plots.style import SAVE_OPTIONS, SAVE_RC
 from toyml.run import Run
@@ -62,10 +63,10 @@ class Figure(AfterFit):
         folder.mkdir(exist_ok=True)
         try:
             drawing = self.draw(run)
-        except NotApplicable as why:
+        except (NotApplicable, UserError, NotImplementedError) as why:
             for kind in ("png", "svg"):
                 (folder / f"{self.name}.{kind}").unlink(missing_ok=True)
-            words = {"title": type(self).__name__, "left_out": str(why)}
+            words = {"title": type(self).__name__, "left_out": str(why) or type(why).__name__}
             replace(folder / f"{self.name}.json", json.dumps(words, indent=1) + "\n")
             return
         save(drawing.canvas, folder, self.name)

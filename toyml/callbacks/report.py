@@ -30,6 +30,8 @@ class Report(AfterFit):
         title: Title of the page; the experiment's name by default.
     """
 
+    essential = True
+
     def __init__(
         self,
         question: str,

@@ -96,8 +96,12 @@ class Claim(ABC):
         try:
             check_given(run, {**(given or {}), **self.given})
             measured = self.measure(run)
-        except NotApplicable as why:
+        except (NotApplicable, UserError) as why:
             return self._verdict(None, NOT_APPLICABLE, str(why))
+        except (ValueError, TypeError, KeyError, IndexError, RuntimeError) as error:
+            # A claim that cannot be measured has not held, and must not take the others with it.
+            words = " ".join(f"{type(error).__name__}: {error}".split())
+            return self._verdict(None, FAILS, f"cannot be measured: {words}")
         if isinstance(measured, float) and math.isnan(measured):
             return self._verdict(measured, FAILS, "the measurement is not a number")
         return self._verdict(measured, HOLDS if self.agrees(measured) else FAILS, "")
@@ -138,6 +142,8 @@ class Refuted(Claim):
         """Say "refuted" when the statement fails, "fails" when, against expectation, it holds."""
         inner = self.claim.judge(run, given)
         if inner.verdict == NOT_APPLICABLE:
+            return inner
+        if inner.verdict == FAILS and inner.measured is None:
             return inner
         if inner.verdict == FAILS:
             return self._verdict(inner.measured, REFUTED, self.why or inner.why)
@@ -196,6 +202,17 @@ def check_given(run: Run, given: Mapping[str, Any]) -> None:
         if found is missing or found != wanted:
             shown = "not set" if found is missing else found
             raise NotApplicable(f"stated for {key} = {wanted}; here it is {shown}")
+
+
+def plain_trainer(run: Run) -> None:
+    """Refuse what a trainer may do to the gradients before the optimizer sees them.
+
+    Raises:
+        NotApplicable: It clips or accumulates them.
+    """
+    for key, neutral in (("gradient_clip_val", (None, 0)), ("accumulate_grad_batches", (None, 1))):
+        if run.setting(f"trainer.{key}") not in neutral:
+            raise NotApplicable(f"with {key} the updates are not the optimizer's alone")
 
 
 def snapshot(run: Run, step: int | None) -> int:

@@ -31,7 +31,7 @@ def report(folder: Path, strict: bool = False) -> Run:
     callbacks = instantiate(run.config, ["callbacks"], str(folder / "config.yaml"))["callbacks"]
     for callback in callbacks:
         if isinstance(callback, AfterFit):
-            callback.finish(run)
+            callback.work_on(run)
     failed = [v for v in run.summary.get("claims", []) if v["verdict"] == "fails"]
     if strict and failed:
         raise StrictError(
