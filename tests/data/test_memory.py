@@ -147,15 +147,17 @@ def test_the_order_follows_from_seed_and_pass_alone() -> None:
 class Fake:
     """What Batches asks of a trainer, for one process of several in the middle of a fit."""
 
-    def __init__(self, rank: int = 0, world: int = 1, done: int = 0) -> None:
-        self.global_rank, self.world_size = rank, world
-        self.overfit_batches, self.num_training_batches = 0.0, math.inf
+    def __init__(self, rank: int = 0, world: int = 1, done: int = 0, max_epochs: int = 1) -> None:
+        self.global_rank, self.world_size, self.max_epochs = rank, world, max_epochs
+        self.overfit_batches, self.limit_train_batches = 0.0, 1.0
+        self.num_training_batches = math.inf
         self.fit_loop = SimpleNamespace(total_batch_idx=done - 1)
 
 
-def batches(n: int, size: int | None, **fake: int) -> list[torch.Tensor]:
+def batches(n: int, size: int | None, steps: int = 10, **fake: int) -> list[torch.Tensor]:
+    """The batches of one epoch: a pass, or with max_epochs=-1 as many steps as a block has."""
     x = torch.arange(float(n))[:, None]
-    loader = Batches(Fake(**fake), x, x, size, True, 7)  # type: ignore[arg-type]
+    loader = Batches(Fake(**fake), Block(x, x, steps, size, True, 7))  # type: ignore[arg-type]
     return [x.flatten() for x, _ in loader]
 
 
@@ -184,6 +186,19 @@ def test_ordinary_batches_continue_where_blocks_would(n: int, size: int, done: i
     end = (done // per_pass + 1) * per_pass
     blocks = [b.flatten() for b, _ in Block(x, x, 10, size, True, 7).batches(done, end)]
     for a, b in zip(batches(n, size, done=done), blocks, strict=True):
+        assert torch.equal(a, b)
+
+
+@given(st.integers(1, 30), st.integers(1, 30), st.integers(0, 50), st.integers(1, 20))
+@settings(deadline=None, max_examples=60)
+def test_without_epochs_they_come_in_the_rhythm_of_blocks(
+    n: int, size: int, done: int, steps: int
+) -> None:
+    x = torch.arange(float(n))[:, None]
+    end = (done // steps + 1) * steps
+    blocks = [b.flatten() for b, _ in Block(x, x, steps, size, True, 7).batches(done, end)]
+    found = batches(n, size, steps, done=done, max_epochs=-1)
+    for a, b in zip(found, blocks, strict=True):
         assert torch.equal(a, b)
 
 
