@@ -27,7 +27,8 @@ class Seeds(AfterFit):
         settings: For each setting's name what it changes, by dotted key of the config:
             ``{h = 3: {model.net.widths: [2, 3, 1]}}``.
         seeds: Number of seeds.
-        noted: Steps at which the loss is noted besides the end, in columns ``loss_<step>``.
+        noted: Steps at which the loss is noted besides the end, in columns ``loss_<step>``; those
+            that the shortest of the fits does not reach are left out.
 
     Raises:
         ValueError: No seed or no setting.
@@ -49,11 +50,18 @@ class Seeds(AfterFit):
             raise UserError("seeds need a config to train from; start the fit on the command line")
         if self.complete(run):
             return
+        noted = self.reached(run)
         table = {
-            name: train_seeds(run.config, changes, range(self.seeds), self.noted)
+            name: train_seeds(run.config, changes, range(self.seeds), noted)
             for name, changes in self.settings.items()
         }
         SeedTable(table).save(run.folder)
+
+    def reached(self, run: Run) -> list[int]:
+        """The steps to be noted that every setting's fit goes beyond."""
+        steps = run.setting("trainer.max_steps")
+        shortest = min(changed(changes, steps) for changes in self.settings.values())
+        return [step for step in self.noted if step < shortest]
 
     def complete(self, run: Run) -> bool:
         """Whether the run folder holds this table."""
@@ -62,7 +70,7 @@ class Seeds(AfterFit):
             return False
         steps = run.setting("trainer.max_steps")
         return all(
-            {f"loss_{step}" for step in self.noted} <= set(columns)
+            {f"loss_{step}" for step in self.reached(run)} <= set(columns)
             and len(columns["seed"]) == self.seeds
             and set(columns["steps"]) == {changed(self.settings[name], steps)}
             for name, columns in table.settings.items()

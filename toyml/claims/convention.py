@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from toyml import measures, reference
-from toyml.claims.claim import Equals, NotApplicable, snapshot
+from toyml.claims.claim import Equals, NotApplicable, plain_trainer, snapshot
 from toyml.claims.parity import distance, reference_net
 from toyml.claims.values import scalar_of
 from toyml.run import Run
@@ -145,9 +145,11 @@ def regression_gap(run: Run, penalty: float, by_rows: bool) -> NDArray[np.float6
     if not single or wanted is None or type(net.activations[0]) is not wanted:
         raise NotApplicable("the run is no logistic regression with a bias")
     optimizer = task.configure_optimizers()
-    plain = type(optimizer) is torch.optim.SGD and not optimizer.defaults["momentum"]
-    if not plain or task.lr_scheduler is not None:
-        raise NotApplicable("the regression by hand is plain gradient descent")
+    settings = optimizer.param_groups[0] if isinstance(optimizer, torch.optim.Optimizer) else {}
+    plain = type(optimizer) is torch.optim.SGD and not settings["momentum"]
+    if not plain or settings["maximize"] or run.loss.reduction != "mean":
+        raise NotApplicable("the regression by hand is plain gradient descent of the mean")
+    plain_trainer(run)
     if getattr(run.datamodule, "batch_size", None) is not None:
         raise NotApplicable("the regression by hand takes the full batch")
     x, y = (each.numpy() for each in run.data)

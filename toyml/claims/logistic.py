@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from toyml import measures, theory
-from toyml.claims.claim import Equals, NotApplicable, snapshot
+from toyml.claims.claim import Equals, NotApplicable, plain_trainer, snapshot
 from toyml.run import Run
 from toyml.tasks import Supervised
 
@@ -143,7 +143,7 @@ def descent_rate(run: Run) -> float:
     """The constant learning rate of full-batch gradient descent.
 
     Raises:
-        NotApplicable: Another optimizer, momentum, a schedule, or mini-batches.
+        NotApplicable: Another optimizer, momentum, a schedule, clipping, or mini-batches.
     """
     optimizer = optimizer_of(run)
     if type(optimizer) is not torch.optim.SGD:
@@ -153,6 +153,7 @@ def descent_rate(run: Run) -> float:
         raise NotApplicable(f"momentum {group['momentum']} (or maximize) is not plain descent")
     if getattr(run.task, "lr_scheduler", None) is not None:
         raise NotApplicable("an lr_scheduler changes the learning rate")
+    plain_trainer(run)
     full_batch(run)
     return float(group["lr"])
 
@@ -282,7 +283,7 @@ class LogisticSharpness(Equals):
 
     def measure(self, run: Run) -> float:
         """Differentiate the run's own loss twice, and add the decay's part."""
-        i = -1 if self.step is None else snapshot(run, self.step)
+        i = snapshot(run, self.step)
         model = logistic(run)
         x, y = (rows.double() for rows in run.data)
         end = {name: p[0].double() for name, p in run.trajectory.select([i]).items()}

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from toyml import theory
-from toyml.claims.claim import Equals, NotApplicable, snapshot
+from toyml.claims.claim import Equals, NotApplicable, plain_trainer, snapshot
 from toyml.claims.minimum import affine_rows
 from toyml.run import Run
 from toyml.tasks import Supervised
@@ -100,6 +100,7 @@ def sgd_settings(run: Run) -> Settings:
         raise NotApplicable(f"{type(task).__name__} is not supervised training")
     if task.lr_scheduler is not None:
         raise NotApplicable("an lr_scheduler changes the learning rate")
+    plain_trainer(run)
     try:
         optimizer = task.optimizer(task.net.parameters())
     except ValueError as error:
