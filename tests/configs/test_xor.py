@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -124,7 +126,7 @@ def test_the_script_has_settings_of_its_own(fit: Fit) -> None:
     run = fit("xor", "--trainer.max_steps", "1", "--trainer.callbacks", RECORDER)
     start = reference.uniform_start(3, 1)
     other = reference.hand_written(*start, lr=0.9, steps=40)
-    settings = {"hidden": 3, "seed": 1, "lr": 0.9, "steps": 40}
+    settings: dict[str, Any] = {"hidden": 3, "seed": 1, "lr": 0.9, "steps": 40}
     for claim, exact in (
         (ScriptErrorAt("", 40, 0.0, 0.0, **settings), other.mse[40]),
         (ScriptPrintsAt("", 40, 0.0, 0.0, **settings), other.signal[40]),
@@ -180,4 +182,4 @@ def test_settings_out_of_range_are_named() -> None:
     for wrong in ({"hidden": 0}, {"seed": -1}, {"lr": float("nan")}, {"steps": -1}):
         (name,) = wrong
         with pytest.raises(ValueError, match=f"{name} is"):
-            Common(**wrong)  # type: ignore[arg-type]
+            Common(**wrong)
