@@ -185,7 +185,10 @@ class Metrics:
         self.close()
         if not self.path.exists():
             return
-        header, *rows = self.path.read_text().splitlines()
+        text = self.path.read_text()
+        if "\n" not in text:
+            return  # not even a whole header: the next row writes one
+        header, *rows = text[: text.rfind("\n")].split("\n")
         names = header.split(",")
         late = [row for row in rows if _later(dict(zip(names, row.split(","), strict=True)), step)]
         if not late:

@@ -199,7 +199,8 @@ class Trajectory:
             UserError: It was not recorded.
         """
         if name not in self.extras:
-            raise UserError(f"{name} were not recorded; set {name}: true on the Recorder")
+            option = "gradients" if name == "gradients" else "optimizer_state"
+            raise UserError(f"{name} was not recorded; set {option}: true on the Recorder")
         return _Fields(self._rows[name], self.shapes)
 
     def index(self, step: int) -> int:

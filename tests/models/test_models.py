@@ -125,9 +125,6 @@ def test_what_cannot_be_built_is_one_clear_line(make: Callable[[], nn.Module], w
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.xfail(
-    raises=AssertionError, reason="the message of ragged values does not name the parameter"
-)
 def test_ragged_initial_values_name_their_parameter() -> None:
     with pytest.raises(ValueError, match=r"linear\.weight"):
         Linear(2, 1, initial={"linear.weight": [[1.0, 2.0], [3.0]]})

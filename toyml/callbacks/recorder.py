@@ -55,6 +55,7 @@ class Recorder(Callback):
         self.every, self.per_decade = every, per_decade
         self.gradients, self.optimizer_state = gradients, optimizer_state
         self._writer: TrajectoryWriter | None = None
+        self._last = -1
         self._rows: list[tuple[int, dict[str, Tensor]]] = []
 
     @property
@@ -63,6 +64,13 @@ class Recorder(Callback):
         return self.gradients or self.optimizer_state
 
     def wanted(self, first: int, last: int) -> NDArray[np.int64]:
+        """Steps of the schedule in ``first..last``, inclusive, and the last step of the fit."""
+        steps = self.scheduled(first, last)
+        if first <= self._last <= last and self._last not in steps[-1:]:
+            steps = np.append(steps, self._last)
+        return steps
+
+    def scheduled(self, first: int, last: int) -> NDArray[np.int64]:
         """Steps of the schedule in ``first..last``, inclusive."""
         if self.per_decade is None:
             return np.arange(first + -first % self.every, last + 1, self.every, dtype=np.int64)
@@ -81,6 +89,7 @@ class Recorder(Callback):
         folder = run_folder(trainer)
         if not trainer.is_global_zero:
             return
+        self._last = trainer.max_steps
         named = dict(network(pl_module).named_parameters())
         self._flat = [p.detach().view(-1) for p in named.values()]
         optimizer = trainer.optimizers[0] if trainer.optimizers else None

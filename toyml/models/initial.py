@@ -26,7 +26,10 @@ def fill(
             raise ValueError(
                 f"initial value for {name!r}, but the parameters are {', '.join(parameters)}"
             )
-        given = torch.as_tensor(values, dtype=torch.float64)
+        try:
+            given = torch.as_tensor(values, dtype=torch.float64)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"initial value for {name!r} is no array: {error}") from error
         if given.shape != parameters[name].shape:
             raise ValueError(
                 f"initial value for {name!r} has shape {list(given.shape)}, "

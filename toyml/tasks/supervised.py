@@ -17,6 +17,10 @@ from toyml.errors import UserError
 from toyml.measures.forward import evaluating
 
 
+# Losses whose integer targets [n] name a class instead of standing beside the outputs [n, k].
+BY_INDEX = (nn.CrossEntropyLoss, nn.NLLLoss, nn.MultiMarginLoss)
+
+
 class Supervised(pl.LightningModule):
     r"""Minimise the mean loss of a net over a data set.
 
@@ -65,7 +69,12 @@ class Supervised(pl.LightningModule):
         for name in metrics or {}:
             if name in ("loss", "step", "epoch") or name.startswith("val_"):
                 raise UserError(f"metric name {name!r} is taken; choose another in model.metrics")
-        self.metrics = nn.ModuleDict(metrics or {})
+        try:
+            self.metrics = nn.ModuleDict(metrics or {})
+        except KeyError as error:
+            raise UserError(
+                f"metric name not allowed ({error.args[0]}); choose another in model.metrics"
+            ) from error
         # Built once here so that a wrong setting is an error before anything is written.
         trial = self._build_optimizer()
         self.needs_closure = isinstance(trial, torch.optim.LBFGS)
@@ -177,7 +186,8 @@ class Supervised(pl.LightningModule):
             )
 
     def _check_shapes(self, output: Tensor, y: Tensor) -> None:
-        if y.is_floating_point() and output.shape != y.shape:
+        by_index = isinstance(self.loss, BY_INDEX) and not y.is_floating_point()
+        if not by_index and output.shape != y.shape:
             raise UserError(
                 f"the net's output has shape {list(output.shape)} but the targets have "
                 f"{list(y.shape)}; {type(self.loss).__name__} would broadcast them to a "
