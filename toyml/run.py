@@ -192,7 +192,7 @@ class Run:
 
 
 def network(task: pl.LightningModule) -> nn.Module:
-    """The module that is recorded: the task's ``net`` if it holds every parameter, else the task."""
+    """What is recorded: the task's ``net`` if it holds every parameter, else the whole task."""
     net = getattr(task, "net", None)
     if isinstance(net, nn.Module):
         own = {id(p) for p in net.parameters()}

@@ -136,7 +136,7 @@ def test_validation_rows_survive_a_resume() -> None:
 
 def test_a_resume_with_nothing_to_do_is_no_success() -> None:
     first = bare("--trainer.max_steps 20")
-    with pytest.raises(UserError, match="stands at step 20, trainer.max_steps is 20"):
+    with pytest.raises(UserError, match=r"stands at step 20, trainer\.max_steps is 20"):
         bare("--trainer.max_steps 20 --ckpt_path last")
     assert [p.name for p in first.folder.parent.iterdir()] == ["version_0"]
     assert len(first.trajectory) == 21

@@ -16,7 +16,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 import yaml
-from jsonargparse import Namespace
+from jsonargparse import Namespace, dict_to_namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
@@ -181,8 +181,8 @@ class ToymlCLI(LightningCLI):
     def _spare(self, trainer: Namespace) -> None:
         """Leave out those of our defaults that another setting switches off."""
         if trainer.logger is True:
-            init = Namespace(root="runs", experiment=None, version=None)
-            trainer.logger = Namespace(class_path=RUN_LOGGER, init_args=init)
+            init = dict_to_namespace({"root": "runs", "experiment": None, "version": None})
+            trainer.logger = dict_to_namespace({"class_path": RUN_LOGGER, "init_args": init})
         switched_off = {
             "toyml.callbacks.Progress": trainer.enable_progress_bar is False,
             "toyml.callbacks.LastCheckpoint": trainer.enable_checkpointing is False,

@@ -170,7 +170,7 @@ class Batches:
         self.trainer, self.block = trainer, block
         n = len(block.x)
         self.per_pass = math.ceil(n / (block.batch_size or n))
-        limit: Any = trainer.limit_train_batches  # type: ignore[attr-defined]
+        limit: Any = trainer.limit_train_batches
         overfit: Any = trainer.overfit_batches  # type: ignore[attr-defined]
         self.overfit = bool(overfit)
         by_pass = limit not in (None, 1.0) or self.overfit or has_epochs(trainer)

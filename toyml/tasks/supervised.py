@@ -16,7 +16,6 @@ from toyml import engine
 from toyml.errors import UserError
 from toyml.measures.forward import evaluating
 
-
 # Losses whose integer targets [n] name a class instead of standing beside the outputs [n, k].
 BY_INDEX = (nn.CrossEntropyLoss, nn.NLLLoss, nn.MultiMarginLoss)
 
