@@ -74,7 +74,11 @@ class Run:
             return {}
         try:
             config = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+        except (
+            yaml.YAMLError,
+            # PyYAML reads !!int and dates with Python's own readers.
+            *(ValueError, TypeError, IndexError, AttributeError, RecursionError),
+        ) as error:
             raise UserError(f"{path} is not readable as YAML: {_one_line(error)}") from error
         if not isinstance(config, dict):
             raise UserError(f"{path} is not a config: it holds {type(config).__name__}")
@@ -96,7 +100,7 @@ class Run:
         path = self.folder / "summary.json"
         try:
             summary = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{path} is not readable as JSON: {_one_line(error)}") from error
         if not isinstance(summary, dict):
             raise UserError(f"{path} is not a summary: it holds {type(summary).__name__}")

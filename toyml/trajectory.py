@@ -166,16 +166,20 @@ class Trajectory:
         path = folder / "layout.json"
         try:
             layout = json.loads(path.read_text())
-            self._record = record_type(layout)
             self.shapes: dict[str, tuple[int, ...]] = {
                 str(name): tuple(int(i) for i in shape) for name, shape in layout["parameters"]
             }
             self.extras = tuple(str(name) for name in layout["extras"])
+            if layout["dtype"] not in ("<f4", "<f8"):
+                raise ValueError(f"dtype {layout['dtype']!r}; it has to be <f4 or <f8")
+            if len(self.shapes) != len(layout["parameters"]):
+                raise ValueError("a parameter name stands there twice")
             if layout["format"] != FORMAT:
                 raise ValueError(f"format {layout['format']}, this version reads {FORMAT}")
+            self._record = record_type(layout)
         except FileNotFoundError as error:
             raise UserError(f"{folder} holds no trajectory (no {path.name})") from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise UserError(f"{path} is not a trajectory layout: {error}") from error
         rows = folder / "rows.bin"
         count = rows.stat().st_size // self._record.itemsize if rows.exists() else 0

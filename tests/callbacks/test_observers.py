@@ -211,12 +211,9 @@ def test_a_fit_is_repeated_bit_for_bit_and_a_difference_is_seen(
         same(unwatched["noisy"], outcome("noisy", tmp_path / "b", Careless()), "noisy")
 
 
-DISTURBS = pytest.mark.xfail(
-    raises=AssertionError, reason="Replay trains a net with Dropout from torch's global generator"
-)
 # Seeds trains what the config says, whatever the fit.
 PAIRS = [
-    pytest.param(name, kind, marks=DISTURBS if (name, kind) == ("Replay", "noisy") else ())
+    pytest.param(name, kind)
     for name in sorted(set(shipped()) - set(FIGURES))
     for kind in (FITS if name != "Seeds" else ("perceptron",))
 ]
@@ -252,12 +249,7 @@ def test_all_together(kind: str, unwatched: dict[str, dict[str, Any]], tmp_path:
     assert (tmp_path / "run/version_0/report.html").exists()
 
 
-NO_STATE = pytest.mark.xfail(
-    raises=AssertionError, reason="looking at optimizer.state[p] makes an entry where there is none"
-)
-
-
-@pytest.mark.parametrize("kind", ["perceptron", "noisy", pytest.param("hidden", marks=NO_STATE)])
+@pytest.mark.parametrize("kind", ["perceptron", "noisy", "hidden"])
 def test_gradients_and_state_are_looked_at_without_a_trace(
     kind: str, unwatched: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:

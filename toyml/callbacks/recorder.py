@@ -180,7 +180,7 @@ class Recorder(Callback):
         if name == "gradients":
             value = p.grad if step and p.grad is not None else torch.full_like(p, math.nan)
         else:
-            value = task.trainer.optimizers[0].state[p].get(name, torch.zeros_like(p))
+            value = task.trainer.optimizers[0].state.get(p, {}).get(name, torch.zeros_like(p))
         return value.detach().reshape(-1).to(p)
 
     def observe_rows(self, steps: NDArray[np.int64], rows: NDArray[np.floating]) -> None:

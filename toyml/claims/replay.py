@@ -79,8 +79,9 @@ def replayed(
         parameters = [p.detach().reshape(-1) for p in net.parameters()]
         try:
             writer.append(0, parameters=parameters)
-            for step, _ in enumerate(updates(other, block.batches(0, steps)), start=1):
-                writer.append(step, parameters=parameters)
+            with torch.random.fork_rng(devices=[]):  # a net with dropout draws
+                for step, _ in enumerate(updates(other, block.batches(0, steps)), start=1):
+                    writer.append(step, parameters=parameters)
         finally:
             writer.close()
         yield Run(folder, other, data)
