@@ -123,7 +123,8 @@ def test_no_neighbour_of_the_exact_minimum_is_lower(run: Run, loss: nn.Module) -
         for size in (1e-3, 1e-1, 3.0):
             assert all(loss_at(other, point + size * step) > least for step in around)
         found = claims.MinimumLoss("", predicted=least, tolerance=0.0).measure(other)
-        assert found == least
+        # The minimum is found anew; where its data lie in memory may move the last bit.
+        assert found == pytest.approx(least, rel=1e-14)
 
 
 @pytest.mark.parametrize("precision", ["32-true", "64-true"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,12 +30,15 @@ from toyml.comparison import (
     parameter_names,
 )
 from toyml.errors import UserError
-from toyml.plots.style import SAVE_OPTIONS
+from toyml.plots.style import SAVE_OPTIONS, STYLE
 from toyml.report import FigureItem, Page, TableItem, format_value, write
 from toyml.run import Run
 
 BEYOND = 1e-6  # a difference that is more than rounding of float32
 DRAWN = 1500
+
+# A run has one color on the whole page: curves take the order in which plot_paths takes them.
+AS_PATHS = dataclasses.replace(STYLE, palette=STYLE.palette[1:] + STYLE.palette[:1])
 
 
 class Parted(NamedTuple):
@@ -283,6 +287,7 @@ def draw_losses(runs: Mapping[str, Run], parted: Mapping[str, Parted]) -> Drawn 
         log_time=max(int(steps[-1]) for steps, _ in curves.values()) > 1000,
         log_value=True,
         part=where[0] if len(where) == 1 else None,
+        style=AS_PATHS,
     )
     plots.add_legend(ax, below=True)
     plots.set_title(ax, "The loss of every run")
@@ -318,7 +323,7 @@ def draw_distances(runs: Mapping[str, Run], parted: Mapping[str, Parted]) -> Dra
     shown = {f"{first} (from here)": empty, **{n: curves.get(n, empty) for n in parted}}
     canvas = plots.new_figure(7.6, 4.4)
     ax = canvas.subplots()
-    plots.plot_overlay(ax, shown, quantity=f"distance from {first}", log_value=True)
+    plots.plot_overlay(ax, shown, quantity=f"distance from {first}", log_value=True, style=AS_PATHS)
     plots.add_legend(ax, below=True)
     plots.set_title(ax, "How far the parameters are apart")
     last = {name: d[-1] for name, (_, d) in curves.items()}
@@ -419,7 +424,7 @@ def draw_metrics(runs: Mapping[str, Run], parted: Mapping[str, Parted]) -> Drawn
             for name, run in runs.items()
             if metric in run.metrics
         }
-        plots.plot_overlay(ax, curves, quantity=metric)
+        plots.plot_overlay(ax, curves, quantity=metric, style=AS_PATHS)
         plots.add_legend(ax)
     return (
         "metrics",
