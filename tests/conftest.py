@@ -18,6 +18,7 @@ import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from torch import nn
 
 from toyml.callbacks import LastCheckpoint, Recorder
@@ -29,13 +30,19 @@ from toyml.tasks import Supervised
 
 ROOT = Path(__file__).parent.parent
 
+# CI tries the same examples every time; elsewhere hypothesis goes on looking for new ones.
+settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
+
 for _name in ("lightning.pytorch", "lightning.fabric"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
+def _one_thread_one_seed() -> Iterator[None]:
     torch.set_num_threads(1)
+    torch.manual_seed(0)  # a test's nets are the same whatever ran before it in this process
     dtype = torch.get_default_dtype()
     yield
     assert torch.get_default_dtype() == dtype
