@@ -15,6 +15,7 @@ from lightning.pytorch.loggers.logger import DummyLogger, Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from toyml.errors import UserError
+from toyml.files import first_free, replace
 
 
 class RunLogger(Logger):
@@ -193,9 +194,7 @@ class Metrics:
         late = [row for row in rows if _later(dict(zip(names, row.split(","), strict=True)), step)]
         if not late:
             return
-        i = 0
-        while (aside := self.path.with_name(f"metrics.after_{step}.{i}.csv")).exists():
-            i += 1
+        aside = first_free(self.path.with_name(f"metrics.after_{step}.csv"))
         replace(aside, "\n".join([header, *late]) + "\n")
         kept = [row for row in rows if row not in late]
         replace(self.path, "\n".join([header, *kept]) + "\n")
@@ -234,16 +233,6 @@ def read_metrics(path: Path) -> dict[str, dict[str, list[float]]]:
     except (ValueError, KeyError, TypeError, csv.Error) as error:
         raise UserError(f"{path} is not a table of metrics: {error}") from error
     return columns
-
-
-def replace(path: Path, text: str) -> None:
-    """Write a file beside and rename it, so that no reader and no crash sees half of it."""
-    beside = path.with_name(path.name + ".part")
-    with beside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
 
 
 def next_version(parent: Path) -> int:

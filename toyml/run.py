@@ -15,7 +15,8 @@ import yaml
 from torch import Tensor, nn
 
 from toyml.errors import UserError
-from toyml.logger import read_metrics, replace
+from toyml.files import replace
+from toyml.logger import read_metrics
 from toyml.trajectory import Trajectory
 
 Config = dict[str, Any]

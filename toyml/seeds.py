@@ -17,7 +17,7 @@ from torch import Tensor
 from toyml.compiled import NotCompilable, compile_training
 from toyml.configured import instantiate
 from toyml.errors import UserError
-from toyml.logger import replace
+from toyml.files import replace
 from toyml.measures.sides import side_errors
 from toyml.run import Config, lookup
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from toyml.errors import UserError
+from toyml.files import first_free, replace
 
 FORMAT = 1
 Shapes = Mapping[str, Sequence[int]]
@@ -59,9 +60,7 @@ class TrajectoryWriter:
                     f"{folder} holds a trajectory of other parameters; record into a new run folder"
                 )
         else:
-            beside = path.with_suffix(".part")
-            beside.write_text(json.dumps(layout, indent=1))
-            beside.replace(path)
+            replace(path, json.dumps(layout, indent=1))
         self.record = record_type(layout)
         # One row is filled in place and written again and again: nothing is built per snapshot.
         row = np.zeros(1, self.record)
@@ -121,10 +120,7 @@ class TrajectoryWriter:
             return
         rows = np.memmap(self.folder / "rows.bin", self.record, "r")
         keep = int(np.searchsorted(rows["step"], step, side="right"))
-        i = 0
-        while (aside := self.folder / f"rows.after_{step}.{i}.bin").exists():
-            i += 1
-        rows[keep:].tofile(aside)
+        rows[keep:].tofile(first_free(self.folder / f"rows.after_{step}.bin"))
         self._file.truncate(keep * self.record.itemsize)
         self.last_step = int(rows["step"][keep - 1]) if keep else -1
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure as Canvas
 from toyml.callbacks.after import AfterFit
 from toyml.claims import NotApplicable
 from toyml.errors import UserError
-from toyml.logger import replace
+from toyml.files import replace
 from toyml.plots.style import SAVE_OPTIONS, SAVE_RC
 from toyml.run import Run
 
@@ -89,7 +89,5 @@ def save(canvas: Canvas, folder: Path, name: str) -> dict[str, bytes]:
         with matplotlib.rc_context(dict(SAVE_RC)):  # type: ignore[arg-type]
             canvas.savefig(memory, **options)
         files[kind] = memory.getvalue()
-        beside = folder / f"{name}.{kind}.part"
-        beside.write_bytes(files[kind])
-        beside.replace(folder / f"{name}.{kind}")
+        replace(folder / f"{name}.{kind}", files[kind])
     return files

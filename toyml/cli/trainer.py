@@ -23,7 +23,8 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from toyml.cli import TRAINER_COMMANDS, InterruptedFitError
 from toyml.cli.messages import did_you_mean, readable
 from toyml.errors import UserError
-from toyml.logger import RunLogger, replace, run_folder, run_logger
+from toyml.files import first_free, replace
+from toyml.logger import RunLogger, run_folder, run_logger
 from toyml.run import Run, lookup
 
 DEFAULTS = Path(__file__).parent.parent / "defaults.yaml"
@@ -55,10 +56,7 @@ class SaveConfig(SaveConfigCallback):
         text = dump(self.parser, self.config)
         path = folder / "config.yaml"
         if path.exists() and path.read_text(encoding="utf-8") != text:
-            i = 0
-            while (aside := folder / f"config.before_resume.{i}.yaml").exists():
-                i += 1
-            path.rename(aside)
+            path.rename(first_free(folder / "config.before_resume.yaml"))
         folder.mkdir(parents=True, exist_ok=True)
         replace(path, text)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import math
-import os
 import re
 import struct
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,8 @@ from typing import Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+
+from toyml.files import replace
 
 VERDICTS = ("holds", "fails", "refuted", "not applicable")
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -224,7 +225,7 @@ def render(page: Page) -> str:
 
 
 def write(page: Page, path: Path | str) -> Path:
-    """Write the page beside its place and move it there, so that no reader sees half of it.
+    """Write the page; no reader sees half of it.
 
     Args:
         page: What it says.
@@ -234,12 +235,7 @@ def write(page: Page, path: Path | str) -> Path:
         The path.
     """
     target = Path(path)
-    draft = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        draft.write_text(render(page), encoding="utf-8")
-        os.replace(draft, target)  # noqa: PTH105 - the word for it is atomic replacement
-    finally:
-        draft.unlink(missing_ok=True)
+    replace(target, render(page))
     return target
 
 
