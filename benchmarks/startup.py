@@ -149,9 +149,7 @@ def one_fit() -> None:
 
     before(pl.LightningModule, "on_train_epoch_end", lambda: stamp("steps"))
     drawn: dict[str, float] = {}
-    around(
-        AfterFit, "on_fit_end", drawn, lambda: stamp("end of training: checkpoint, files closed")
-    )
+    around(AfterFit, "work_on", drawn, lambda: stamp("end of training: checkpoint, files closed"))
     toyml.cli.trainer.run_trainer(["fit", "--config", str(CONFIG)])
     stamp("return")
     # The afterwork lies within the last interval.

@@ -51,6 +51,7 @@ class Run:
                 f"{folder} is not a run: it holds no trajectory; give a folder such as {_example()}"
             )
         self._task, self._datamodule = task, datamodule
+        self.verdicts: list[Mapping[str, Any]] = []  # what the judges of one pass have found
 
     @classmethod
     def load(cls, folder: str | Path) -> Run:

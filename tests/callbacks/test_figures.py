@@ -15,6 +15,7 @@ from torch import nn
 from tests.claims.recorded import descent, recorded
 from tests.conftest import Rows, cloud, equal, small_task, trainer
 from toyml.callbacks import (
+    AfterFit,
     AngleLaw,
     Bisector,
     Boundary,
@@ -262,3 +263,21 @@ def test_constructors_refuse_what_cannot_be_drawn() -> None:
         SweepOfDecay(count=1)
     with pytest.raises(ValueError, match="draw at least 2"):
         Oscillation(steps=1)
+
+
+class Noting(AfterFit):
+    """Keeps the Run it was given."""
+
+    def __init__(self) -> None:
+        self.runs: list[Run] = []
+
+    def finish(self, run: Run) -> None:
+        self.runs.append(run)
+
+
+def test_all_callbacks_of_a_fit_work_on_one_run(tmp_path: Path) -> None:
+    callbacks = [Noting(), Noting()]
+    trainer(tmp_path, 3, *callbacks).fit(small_task(), cloud())
+    (first,), (second,) = (callback.runs for callback in callbacks)
+    assert first is second
+    assert first.trajectory.steps.tolist() == [0, 1, 2, 3]

@@ -74,7 +74,6 @@ def test_each_fit_and_each_report_starts_anew(tmp_path: Path) -> None:
     # The same task fitted again is a new pass too, even where the folder has verdicts.
     again = judges()[0]
     run.update_summary(claims=STALE)
-    again.on_fit_start(None, task)  # type: ignore[arg-type]
     again.finish(Run(run.folder, task, run.datamodule))
     assert told(run) == [("a", "holds"), ("b", "holds")]
 

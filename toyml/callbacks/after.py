@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from abc import abstractmethod
+from collections.abc import Iterable
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
@@ -32,14 +33,15 @@ class AfterFit(Callback):
             )
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Open the run and work on it, in the first process only."""
+        """The first of them lets all work, on one Run, in the first process only."""
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         folder = run_folder(trainer)
-        if not trainer.is_global_zero:
+        callbacks = [c for c in trainer.callbacks if isinstance(c, AfterFit)]  # type: ignore[attr-defined]
+        if self is not callbacks[0] or not trainer.is_global_zero:
             return
         if (folder / "trajectory").is_dir():
-            self.work_on(Run(folder, pl_module, trainer.datamodule))  # type: ignore[attr-defined]
+            work_through(Run(folder, pl_module, trainer.datamodule), callbacks)  # type: ignore[attr-defined]
 
     def work_on(self, run: Run) -> None:
         """``finish``; what one callback cannot do must not keep the others from their work.
@@ -57,3 +59,16 @@ class AfterFit(Callback):
     @abstractmethod
     def finish(self, run: Run) -> None:
         """Work on a run."""
+
+
+def work_through(run: Run, callbacks: Iterable[object]) -> None:
+    """One pass over a run: every AfterFit among the callbacks works on it, in order.
+
+    They share the Run object: what one has read or computed from it, the next need not.
+
+    Raises:
+        UserError: From a callback without which there is no result at all.
+    """
+    for callback in callbacks:
+        if isinstance(callback, AfterFit):
+            callback.work_on(run)

@@ -5,37 +5,24 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
-from weakref import WeakSet
-
-import lightning.pytorch as pl
 
 from toyml.callbacks.after import AfterFit
 from toyml.claims import Claim, Verdict
-from toyml.errors import UserError
 from toyml.run import Run
-
-# What marks the passes that have verdicts already. Verdicts that are there when a pass gives its
-# first ones are left from an earlier pass.
-_judged: WeakSet[object] = WeakSet()
 
 
 class Judge(AfterFit):
     """A callback whose verdicts go to ``summary.json``, behind those of the judges before it.
 
-    A statement that is judged again takes its old place; verdicts of earlier passes are dropped.
+    A statement that is judged again takes its old place. Verdicts add up on one Run object; those
+    of an earlier pass over the folder are dropped.
     """
-
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begin a new pass, also where the same task is fitted once more."""
-        _judged.discard(pl_module)
 
     def finish(self, run: Run) -> None:
         """Judge, and join the verdicts; a failed one is recorded, not raised."""
         found = [verdict.as_dict() for verdict in self.judge(run)]
-        mark = pass_mark(run)
-        earlier = run.summary.get("claims", []) if mark in _judged else []
-        _judged.add(mark)
-        run.update_summary(claims=merged(earlier, found))
+        run.verdicts = merged(run.verdicts, found)
+        run.update_summary(claims=run.verdicts)
 
     @abstractmethod
     def judge(self, run: Run) -> list[Verdict]:
@@ -63,18 +50,6 @@ class Verdicts(Judge):
     def judge(self, run: Run) -> list[Verdict]:
         """Judge all claims."""
         return [claim.judge(run, self.given) for claim in self.claims]
-
-
-def pass_mark(run: Run) -> object:
-    """What the judges of one pass over a finished run have in common, and other passes have not.
-
-    It is the task: the live one at the end of a fit, the Run's own when a report is made again. A
-    Run that has nothing to build a task from stands for itself.
-    """
-    try:
-        return run.task
-    except UserError:
-        return run
 
 
 def merged(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from toyml.callbacks.after import AfterFit
+from toyml.callbacks.after import work_through
 from toyml.cli import StrictError
 from toyml.configured import instantiate
 from toyml.errors import UserError
@@ -29,9 +29,7 @@ def report(folder: Path, strict: bool = False) -> Run:
             "finish(run) yourself"
         )
     callbacks = instantiate(run.config, ["callbacks"], str(folder / "config.yaml"))["callbacks"]
-    for callback in callbacks:
-        if isinstance(callback, AfterFit):
-            callback.work_on(run)
+    work_through(run, callbacks)
     failed = [v for v in run.summary.get("claims", []) if v["verdict"] == "fails"]
     if strict and failed:
         raise StrictError(
