@@ -24,7 +24,8 @@ FORBIDDEN = {
     "reference": {"torch", "lightning", "matplotlib"},
     "tasks": {"toyml.models", "toyml.losses", "toyml.data", "matplotlib"},
     "engine": {"toyml.models", "toyml.losses", "toyml.data", "toyml.tasks", "matplotlib"},
-    "claims": {"matplotlib", "toyml.plots", "toyml.callbacks"},
+    "views": {"matplotlib", "plotly", "toyml.plots", "toyml.callbacks", "toyml.report"},
+    "claims": {"matplotlib", "toyml.plots", "toyml.callbacks", "toyml.views"},
 }
 
 

@@ -21,6 +21,7 @@ from toyml.claims.claim import (
     Verdict,
 )
 from toyml.claims.convention import GradientAt, RegressionPartsAt, RegressionWithin
+from toyml.claims.curvature import SharpnessAt, StableAtTheEnd
 from toyml.claims.hidden import Enclosed, FloorHolds, LossBetween, RegionsOf
 from toyml.claims.logistic import (
     DecayThreshold,
@@ -137,12 +138,14 @@ __all__ = [
     "SeedsLeftBetter",
     "SeedsLower",
     "Separates",
+    "SharpnessAt",
     "SideError",
     "SmallerDistance",
     "SmallestTarget",
     "SpectralRadius",
     "StabilityLimit",
     "StabilityMargin",
+    "StableAtTheEnd",
     "SwingFactor",
     "Verdict",
     "WorstRowShare",

@@ -1,0 +1,16 @@
+"""What one run looks like, as arrays: made once for a run, drawn by figures and pages alike.
+
+A view is a function of a Run and of settings that can be hashed; it returns a tuple of NumPy arrays
+and words, and draws nothing. What is drawn is thinned here, never the record.
+"""
+
+from toyml.views.curvature import CurvatureView, curvature_view
+from toyml.views.frames import frames
+from toyml.views.kept import kept
+
+__all__ = [
+    "CurvatureView",
+    "curvature_view",
+    "frames",
+    "kept",
+]

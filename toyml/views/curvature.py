@@ -1,0 +1,127 @@
+"""The sharpness over the steps, and the limit of the optimizer in use."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toyml.claims import NotApplicable
+from toyml.claims.curvature import Limits, curvatures, kinks, limits
+from toyml.run import Run
+from toyml.views.frames import frames
+from toyml.views.kept import kept
+
+
+class CurvatureView(NamedTuple):
+    """The curvature along a run.
+
+    Attributes:
+        steps: Numbers of updates done [t].
+        sharpness: Largest eigenvalue of the Hessian of loss plus weight decay [t].
+        spectrum: All its eigenvalues, ascending [t, p]; only the largest, [t, 1], of a net with
+            more than 200 parameters.
+        limit: The sharpness from which on the optimizer is unstable [t]; ``None`` where theory has
+            none for it.
+        formula: The limit as a formula, or why there is none.
+        words: What is to be seen, in a sentence or two.
+    """
+
+    steps: NDArray[np.int64]
+    sharpness: NDArray[np.float64]
+    spectrum: NDArray[np.float64]
+    limit: NDArray[np.float64] | None
+    formula: str
+    words: str
+
+
+@kept
+def curvature_view(run: Run, most: int = 200) -> CurvatureView:
+    """The curvature at some snapshots, over all training rows and in float64.
+
+    Args:
+        run: The run.
+        most: Snapshots looked at, at most.
+
+    Raises:
+        NotApplicable: Nothing was recorded, or the curvature is nowhere finite.
+    """
+    chosen = frames(run, most)
+    if not len(chosen):
+        raise NotApplicable("the run has recorded no step")
+    steps = run.trajectory.steps[chosen]
+    spectrum = curvatures(run, chosen)
+    sharpness = spectrum[:, -1]
+    if not np.isfinite(sharpness).any():
+        raise NotApplicable("the curvature is nowhere a finite number")
+    try:
+        found: Limits | None = limits(run, steps)
+        formula = found.formula if found else ""
+    except NotApplicable as why:
+        found, formula = None, str(why)
+    limit = None if found is None else found.values
+    words = sharpness_words(steps, sharpness, limit, formula)
+    size = getattr(run.datamodule, "batch_size", None)
+    if limit is not None and size is not None and size < len(run.data[0]):
+        words += f" The batches of {size} rows add noise, and may be unstable below the limit."
+    jumps = kinks(run.net, run.loss)
+    return CurvatureView(steps, sharpness, spectrum, limit, formula, f"{words} {jumps}".strip())
+
+
+def sharpness_words(
+    steps: NDArray[np.int64],
+    sharpness: NDArray[np.float64],
+    limit: NDArray[np.float64] | None,
+    formula: str,
+) -> str:
+    """Whether and where the sharpness is above the limit, in words.
+
+    Example:
+        >>> at = np.array([0, 1, 2])
+        >>> sharpness_words(at, np.array([1.0, 3.0, 1.5]), np.full(3, 2.0), "2 / lr")
+        'The sharpness is above the limit 2 / lr = 2 at step 1 and ends below it, at 1.5.'
+    """
+    known = np.flatnonzero(np.isfinite(sharpness))
+    last, top = known[-1], known[np.argmax(sharpness[known])]
+    if limit is None:
+        return (
+            f"The sharpness goes from {sharpness[known[0]]:.4g} to {sharpness[last]:.4g}; its "
+            f"greatest value is {sharpness[top]:.4g} at step {steps[top]:,}. There is no limit to "
+            f"compare it with: {formula}."
+        )
+    named = f"the limit {formula}"
+    if np.ptp(limit) == 0:
+        named += f" = {limit[0]:.4g}"
+    above = sharpness >= limit  # a NaN is not above
+    if not above.any():
+        nearest = known[np.argmax(sharpness[known] / limit[known])]
+        return (
+            f"The sharpness stays below {named}: it comes closest at step {steps[nearest]:,}, "
+            f"with {sharpness[nearest]:.4g}, and ends at {sharpness[last]:.4g}."
+        )
+    ends = "above" if above[last] else "below"
+    if above[known].all():
+        return (
+            f"The sharpness is above {named} at every step shown: it ends at "
+            f"{sharpness[last]:.4g}, and nothing keeps the path near a minimum this sharp."
+        )
+    return (
+        f"The sharpness is above {named} {stretches(steps, above)} and ends {ends} it, at "
+        f"{sharpness[last]:.4g}."
+    )
+
+
+def stretches(steps: NDArray[np.int64], inside: NDArray[np.bool_]) -> str:
+    """The steps at which something is so, as stretches; of more than two the first and the last.
+
+    Example:
+        >>> stretches(np.array([0, 1, 2, 5, 9]), np.array([True, True, False, False, True]))
+        'from step 0 to 1 and at step 9'
+    """
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]).astype(int)))
+    pairs = [(int(steps[a]), int(steps[b - 1])) for a, b in edges.reshape(-1, 2)]
+    words = [f"at step {a:,}" if a == b else f"from step {a:,} to {b:,}" for a, b in pairs]
+    if len(words) > 2:
+        return f"in {len(words)} stretches, first {words[0]}, last {words[-1]},"
+    return " and ".join(words)

@@ -1,0 +1,33 @@
+"""Which snapshots are drawn."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toyml.run import Run
+
+
+def frames(run: Run, most: int) -> NDArray[np.int64]:
+    """Indices of at most ``most`` snapshots, dense enough for linear and logarithmic time alike.
+
+    Half of them are spread evenly over the record, half evenly in the logarithm of step + 1; first
+    and last are among them.
+
+    Args:
+        run: The run.
+        most: How many at most, 2 or more.
+
+    Returns:
+        Increasing positions in the trajectory; all of them where it is short.
+
+    Raises:
+        ValueError: Fewer than 2.
+    """
+    if most < 2:
+        raise ValueError(f"most is {most}; draw at least the first and the last snapshot")
+    trajectory = run.trajectory
+    if len(trajectory) <= most:
+        return np.arange(len(trajectory))
+    logarithmic = trajectory.thinned_log(max(2, most // 2))
+    return np.union1d(trajectory.thinned(max(2, most - len(logarithmic))), logarithmic)
