@@ -10,11 +10,14 @@ from torch.func import functional_call, jacrev
 from tests.measures.nets import Branched, Wrapped, data, mlp, parabola, random_stack
 from toyml.measures import curvature as curvature_module
 from toyml.measures import (
+    curvature_plane,
     flatten,
     hessian,
     hessian_spectrum,
     hessian_vector_products,
     lanczos,
+    landscape,
+    leading_eigenpairs,
     sharpness,
     unflatten,
 )
@@ -180,3 +183,50 @@ def test_nothing_is_written_to_the_module() -> None:
     assert net.training
     assert all(torch.equal(p, state[k]) for k, p in net.state_dict().items())
     assert all(p.grad is None for p in net.parameters())
+
+
+@pytest.mark.parametrize("exact", [200, 3])
+def test_leading_eigenvectors_are_those_of_the_matrix(
+    exact: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(curvature_module, "EXACT_PARAMETERS", exact)
+    net, (x, y) = mlp(2, 3, 1), data(6)
+    stack = random_stack(net, 3)
+    matrices = oracle(net, BCE, stack, x, y)
+    values, vectors = leading_eigenpairs(net, BCE, stack, x, y, count=2)
+    torch.testing.assert_close(values, torch.linalg.eigvalsh(matrices)[:, [-1, -2]])
+    images = torch.einsum("tij,tcj->tci", matrices, vectors)
+    torch.testing.assert_close(images, values[:, :, None] * vectors, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        vectors @ vectors.transpose(1, 2), torch.eye(2).double().expand(3, 2, 2)
+    )
+    stack["2.bias"][1] = torch.nan
+    lost = leading_eigenpairs(net, BCE, stack, x, y)
+    assert lost.values[1].isnan().all()
+    assert lost.vectors[1].isnan().all()
+    assert lost.vectors[[0, 2]].isfinite().all()
+    with pytest.raises(ValueError, match="count is 14"):
+        leading_eigenpairs(net, BCE, stack, x, y, count=14)
+
+
+@pytest.mark.parametrize("exact", [200, 3])
+def test_the_loss_bends_along_the_curvature_plane_as_the_eigenvalues_say(
+    exact: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(curvature_module, "EXACT_PARAMETERS", exact)
+    net, (x, y) = mlp(2, 3, 1), data(6)
+    stack = random_stack(net, 1)
+    start = {name: p[0] for name, p in stack.items()}
+    plane = curvature_plane(net, BCE, start, x, y)
+    torch.testing.assert_close(plane.gram(), torch.eye(2).double())
+    assert all(torch.equal(plane.origin[name], p) for name, p in start.items())
+    h = 1e-4
+    axis = torch.tensor([-h, 0.0, h]).double()
+    loss = landscape(net, {"BCE": BCE}, plane, axis, axis, x, y)["BCE"]
+    bend = torch.stack([loss[1].diff().diff(), loss[:, 1].diff().diff()]).flatten() / h**2
+    twist = (loss[2, 2] - loss[2, 0] - loss[0, 2] + loss[0, 0]) / (4 * h**2)
+    expected = hessian_spectrum(net, BCE, stack, x, y)[0, [-1, -2]]
+    torch.testing.assert_close(bend, expected, rtol=1e-4, atol=1e-6)
+    assert abs(twist) < 1e-5
+    with pytest.raises(ValueError, match="not finite"):
+        curvature_plane(net, BCE, {name: p * torch.nan for name, p in start.items()}, x, y)

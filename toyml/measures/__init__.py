@@ -1,11 +1,20 @@
 """Measures of nets and trajectories: torch only, pure, batched over snapshots."""
 
 from toyml.measures.curvature import (
+    Eigenpairs,
+    curvature_plane,
     hessian,
     hessian_spectrum,
     hessian_vector_products,
     lanczos,
+    leading_eigenpairs,
     sharpness,
+)
+from toyml.measures.directions import (
+    filter_normalized_plane,
+    plane_through,
+    principal_plane,
+    random_plane,
 )
 from toyml.measures.evaluate import gradients, losses, outputs, snapshot
 from toyml.measures.flat import flatten, scalar_names, unflatten
@@ -20,23 +29,30 @@ from toyml.measures.hidden import (
     thresholds,
 )
 from toyml.measures.landscape import landscape
+from toyml.measures.line import losses_along
 from toyml.measures.plane import (
     Plane,
     at,
     coordinates,
     off_plane_distance,
     plane_of_parameters,
+    plane_of_rows,
 )
+from toyml.measures.projection import Projection, project, verdict
 
 __all__ = [
+    "Eigenpairs",
     "Parameters",
     "Plane",
+    "Projection",
     "activations",
     "angle",
     "at",
     "coordinates",
+    "curvature_plane",
     "decision_grid",
     "distances",
+    "filter_normalized_plane",
     "first_layer",
     "flatten",
     "gradients",
@@ -46,12 +62,19 @@ __all__ = [
     "hidden_lines",
     "lanczos",
     "landscape",
+    "leading_eigenpairs",
     "losses",
+    "losses_along",
     "margin_box",
     "norms",
     "off_plane_distance",
     "outputs",
     "plane_of_parameters",
+    "plane_of_rows",
+    "plane_through",
+    "principal_plane",
+    "project",
+    "random_plane",
     "scalar_names",
     "sharpness",
     "snapshot",
@@ -59,4 +82,5 @@ __all__ = [
     "tensor_norms",
     "thresholds",
     "unflatten",
+    "verdict",
 ]

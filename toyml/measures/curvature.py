@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from toyml.measures.evaluate import chunk_gradients
 from toyml.measures.flat import flatten
 from toyml.measures.forward import Forward, Parameters, check, chunks, fitting
+from toyml.measures.lanczos import lanczos_pairs, symmetric_pairs
 from toyml.measures.objective import Objective, objective
+from toyml.measures.plane import Plane, plane_of_rows
 
 CURVATURE_BYTES = 2**21
 """Size of the widest activation, times the snapshots and the rows differentiated at once.
@@ -20,6 +22,18 @@ More than for losses, because differentiating twice takes some hundred operation
 
 EXACT_PARAMETERS = 200
 """Up to here ``sharpness`` takes the whole spectrum; beyond, Lanczos is the cheaper."""
+
+
+class Eigenpairs(NamedTuple):
+    """Eigenvalues and unit eigenvectors of symmetric matrices, the largest first.
+
+    Attributes:
+        values: [t, count], descending; NaN where a matrix is not finite.
+        vectors: [t, count, p], in the order of ``flatten``; of either sign.
+    """
+
+    values: Tensor
+    vectors: Tensor
 
 
 def hessian(
@@ -126,8 +140,7 @@ def sharpness(
     check(net, parameters, x, y)
     if flatten(parameters).shape[1] <= EXACT_PARAMETERS:
         return hessian_spectrum(net, loss, parameters, x, y)[:, -1]
-    tolerance = 1e-6 if x.dtype == torch.float64 else 1e-4
-    return lanczos(net, loss, parameters, x, y, tolerance=tolerance)[:, -1]
+    return lanczos(net, loss, parameters, x, y, tolerance=_tolerance(x))[:, -1]
 
 
 def hessian_vector_products(
@@ -202,6 +215,101 @@ def lanczos(
         ArithmeticError: No convergence within the iterations.
     """
     check(net, parameters, x, y)
+    return _lanczos(net, loss, parameters, x, y, count, iterations, tolerance, seed)[0]
+
+
+def leading_eigenpairs(
+    net: nn.Module,
+    loss: nn.Module,
+    parameters: Parameters,
+    x: Tensor,
+    y: Tensor,
+    *,
+    count: int = 2,
+) -> Eigenpairs:
+    """The largest eigenvalues of the Hessian at every snapshot and their eigenvectors.
+
+    Exact up to 200 parameters; beyond, by Lanczos iteration as in ``sharpness``.
+
+    Args:
+        net: Any module that maps x [n, d] to [n, k], twice differentiable.
+        loss: Any loss module called as ``loss(output, y)``; its own reduction, the mean by default.
+        parameters: Snapshots, [t, ...] by name.
+        x: Inputs [n, d], in the parameters' dtype.
+        y: Targets.
+        count: How many.
+
+    Raises:
+        ValueError: A count that is not between 1 and p, or what ``losses`` refuses.
+        ArithmeticError: Lanczos iteration did not converge.
+
+    Example:
+        >>> stack = {"weight": torch.tensor([[[1.0, 1.0]]])}
+        >>> x, y = torch.tensor([[0.0, 3.0]]), torch.tensor([[4.0]])
+        >>> net = nn.Linear(2, 1, bias=False)
+        >>> pairs = leading_eigenpairs(net, nn.MSELoss(), stack, x, y, count=1)
+        >>> pairs.values, pairs.vectors.abs()
+        (tensor([[18.]]), tensor([[[0., 1.]]]))
+    """
+    t = check(net, parameters, x, y)
+    p = flatten(parameters).shape[1]
+    if p > EXACT_PARAMETERS:
+        settings = (200, _tolerance(x), 0)
+        values, vectors = _lanczos(net, loss, parameters, x, y, count, *settings)
+        return Eigenpairs(values.flip(1), vectors.flip(1))
+    if not 1 <= count <= p:
+        raise ValueError(f"count is {count}; there are {p} eigenvalues")
+    measure = objective(loss, y)
+    pieces = []
+    with Forward(net, x) as forward:
+        held = _held(forward, parameters)
+        for part in chunks(parameters, t, max(1, held // p)):
+            values, columns = symmetric_pairs(_hessians(forward, measure, part, held))
+            vectors = columns[:, :, -count:].transpose(1, 2)
+            pieces.append((values[:, -count:].flip(1), vectors.flip(1)))
+    values, vectors = (torch.cat(piece) for piece in zip(*pieces, strict=True))
+    return Eigenpairs(values, vectors)
+
+
+def curvature_plane(
+    net: nn.Module, loss: nn.Module, parameters: Parameters, x: Tensor, y: Tensor
+) -> Plane:
+    """The plane through a snapshot along the two eigenvectors of its Hessian's largest eigenvalues.
+
+    The directions in which the loss bends up most, orthonormal, the sharpest first; each turned so
+    that its largest entry is positive.
+
+    Args:
+        net: Any module that maps x [n, d] to [n, k], twice differentiable.
+        loss: Any loss module called as ``loss(output, y)``; its own reduction, the mean by default.
+        parameters: One snapshot, tensors by name, without a leading axis.
+        x: Inputs [n, d], in the parameters' dtype.
+        y: Targets.
+
+    Raises:
+        ValueError: Fewer than two parameters, a Hessian that is not finite, or what ``losses``
+            refuses.
+        ArithmeticError: Lanczos iteration did not converge.
+    """
+    stack = {name: p.detach().unsqueeze(0) for name, p in parameters.items()}
+    vectors = leading_eigenpairs(net, loss, stack, x, y, count=2).vectors[0]
+    if not bool(vectors.isfinite().all()):
+        raise ValueError("the Hessian is not finite at this snapshot; take one before the run blew")
+    largest = vectors.gather(1, vectors.abs().argmax(1, keepdim=True))
+    return plane_of_rows(parameters, vectors * torch.where(largest < 0, -1.0, 1.0))
+
+
+def _lanczos(
+    net: nn.Module,
+    loss: nn.Module,
+    parameters: Parameters,
+    x: Tensor,
+    y: Tensor,
+    count: int,
+    iterations: int,
+    tolerance: float,
+    seed: int,
+) -> tuple[Tensor, Tensor]:
     start = flatten(parameters)
     p = start.shape[1]
     if not 1 <= count <= min(p, iterations):
@@ -212,76 +320,11 @@ def lanczos(
     def products(vectors: Tensor) -> Tensor:
         return hessian_vector_products(net, loss, parameters, vectors, x, y)
 
-    return _lanczos(products, start, count, min(iterations, p), tolerance, seed)
+    return lanczos_pairs(products, start, count, min(iterations, p), tolerance, seed)
 
 
-def _lanczos(
-    products: Callable[[Tensor], Tensor],
-    like: Tensor,
-    count: int,
-    iterations: int,
-    tolerance: float,
-    seed: int,
-) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    t, p = like.shape
-    basis = like.new_zeros(t, iterations, p)
-    diagonal, beside = like.new_zeros(t, iterations), like.new_zeros(t, iterations)
-    # One start vector for all snapshots: the answer for one does not depend on the others.
-    vector = torch.randn(p, generator=generator, dtype=like.dtype).to(like.device).expand(t, p)
-    vector = vector / torch.linalg.vector_norm(vector, dim=1, keepdim=True)
-    for m in range(1, iterations + 1):
-        basis[:, m - 1] = vector
-        image = products(vector)
-        diagonal[:, m - 1] = (image * vector).sum(1)
-        vector, beside[:, m - 1] = _next_vector(basis[:, :m], image, generator, m == p)
-        if m < count or (m % 4 and m != iterations):
-            continue
-        band = (diagonal[:, :m], beside[:, : m - 1])
-        values, residuals = _ritz(*band, beside[:, m - 1])
-        lost = ~values.isfinite().all(1)
-        scale = values.abs().amax(1, keepdim=True)
-        error = torch.where(lost[:, None], 0.0, (residuals / scale)[:, -count:]).nan_to_num(0.0)
-        if m == p or bool((error <= tolerance).all()):
-            return values[:, -count:]
-    raise ArithmeticError(
-        f"Lanczos left a relative residual of {float(error.max()):.1e} after {iterations} "
-        f"iterations, above {tolerance:.1e}; raise iterations (up to {p}) or tolerance"
-    )
-
-
-def _next_vector(
-    basis: Tensor, image: Tensor, generator: torch.Generator, last: bool
-) -> tuple[Tensor, Tensor]:
-    """The next basis vector and its coefficient, zero where the basis is an invariant subspace."""
-    rest = _orthogonal(basis, image)
-    length = torch.linalg.vector_norm(rest, dim=1)
-    size = torch.linalg.vector_norm(image, dim=1)
-    closed = length <= 100 * torch.finfo(image.dtype).eps * size
-    length = torch.where(closed, 0.0, length)
-    if last or not bool(closed.any()):
-        return rest / length[:, None], length
-    # A fresh direction keeps the tridiagonal matrix a true section of H, in two blocks.
-    fresh = torch.randn(image.shape[1], generator=generator, dtype=image.dtype).to(image.device)
-    fresh = _orthogonal(basis, fresh.expand_as(image))
-    fresh = fresh / torch.linalg.vector_norm(fresh, dim=1, keepdim=True)
-    return torch.where(closed[:, None], fresh, rest / length[:, None]), length
-
-
-def _orthogonal(basis: Tensor, vectors: Tensor) -> Tensor:
-    for _ in range(2):  # Once is not enough in floating point, twice is (Kahan, Parlett).
-        inside = torch.bmm(basis, vectors[:, :, None])
-        vectors = vectors - torch.bmm(basis.transpose(1, 2), inside)[:, :, 0]
-    return vectors
-
-
-def _ritz(diagonal: Tensor, beside: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
-    """Eigenvalues of the tridiagonal section and the residuals of their vectors, [t, m] each."""
-    section = torch.diag_embed(diagonal)
-    section = section + torch.diag_embed(beside, 1) + torch.diag_embed(beside, -1)
-    lost = ~section.isfinite().flatten(1).all(1)
-    values, vectors = torch.linalg.eigh(torch.where(lost[:, None, None], 0.0, section))
-    return torch.where(lost[:, None], torch.nan, values), last[:, None] * vectors[:, -1].abs()
+def _tolerance(x: Tensor) -> float:
+    return 1e-6 if x.dtype == torch.float64 else 1e-4
 
 
 def _eigenvalues(matrices: Tensor) -> Tensor:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from toyml.measures.forward import Forward, check, chunks, fitting, stack_size
+from toyml.measures.forward import Forward, Parameters, check, chunks, fitting, stack_size
 from toyml.measures.objective import objective
 from toyml.measures.plane import Plane, at
 
@@ -57,40 +57,72 @@ def landscape(
         tensor([[ 0.,  1.,  2.],
                 [10., 11., 12.]])
     """
+    check_grid(net, losses, plane.origin, (a, b), x, y, chunk)
+    across, up = (axis.reshape(-1) for axis in torch.meshgrid(a, b, indexing="xy"))
+
+    def points(piece: slice) -> dict[str, Tensor]:
+        return at(plane, across[piece], up[piece])
+
+    values = losses_of_points(net, losses, plane.origin, points, len(across), x, y, chunk)
+    return {name: row.view(len(b), len(a)) for name, row in zip(losses, values, strict=True)}
+
+
+def losses_of_points(
+    net: nn.Module,
+    losses: Mapping[str, nn.Module],
+    origin: Parameters,
+    points: Callable[[slice], dict[str, Tensor]],
+    count: int,
+    x: Tensor,
+    y: Tensor,
+    chunk: int | None,
+) -> Tensor:
+    """Losses [len(losses), count] at points whose parameters ``points`` makes, a slice at a time.
+
+    A small net's parameters are made for many chunks at once: one by one, that would take as long
+    as evaluating them.
+    """
+    single = {name: p.detach().unsqueeze(0) for name, p in origin.items()}
+    measures = [objective(loss, y) for loss in losses.values()]
+    values = x.new_empty(len(losses), count)
+    scalars = sum(p.numel() for p in origin.values())
+    with torch.no_grad(), Forward(net, x) as forward:
+        size = forward.chunk(single) if chunk is None else chunk
+        block = size * max(1, fitting(scalars * x.element_size(), x.device) // size)
+        done = 0
+        for start in range(0, count, block):
+            made = points(slice(start, min(start + block, count)))
+            for part in chunks(made, stack_size(made), size):
+                output = forward(part)
+                piece = slice(done, done := done + len(output))
+                for row, measure in zip(values, measures, strict=True):
+                    row[piece] = measure(output)
+    return values
+
+
+def check_grid(
+    net: nn.Module,
+    losses: Mapping[str, nn.Module],
+    origin: Parameters,
+    axes: Sequence[Tensor],
+    x: Tensor,
+    y: Tensor,
+    chunk: int | None,
+) -> None:
+    """Refuse what no losses can be evaluated on.
+
+    Raises:
+        ValueError: No losses, axes that are not vectors of x's dtype, a chunk below 1, or what
+            ``toyml.measures.losses`` refuses.
+    """
     if not losses:
         raise ValueError("losses is empty; give at least one loss module by name")
-    for axis in (a, b):
-        if axis.ndim != 1 or axis.dtype != x.dtype:
+    for axis in axes:
+        if axis.ndim != 1 or len(axis) == 0 or axis.dtype != x.dtype:
             raise ValueError(
                 f"an axis has shape {list(axis.shape)} and is {axis.dtype}; "
                 f"give a vector of {x.dtype}, the dtype of x"
             )
     if chunk is not None and chunk < 1:
         raise ValueError(f"chunk is {chunk}; it has to be at least 1 grid point")
-    single = {name: p.detach().unsqueeze(0) for name, p in plane.origin.items()}
-    check(net, single, x, y)
-    across, up = (axis.reshape(-1) for axis in torch.meshgrid(a, b, indexing="xy"))
-    measures = [objective(loss, y) for loss in losses.values()]
-    values = x.new_empty(len(losses), len(across))
-    with torch.no_grad(), Forward(net, x) as forward:
-        size = forward.chunk(single) if chunk is None else chunk
-        done = 0
-        for block in _blocks(plane, across, up, size):
-            for part in chunks(block, stack_size(block), size):
-                output = forward(part)
-                piece = slice(done, done := done + len(output))
-                for row, measure in zip(values, measures, strict=True):
-                    row[piece] = measure(output)
-    return {name: row.view(len(b), len(a)) for name, row in zip(losses, values, strict=True)}
-
-
-def _blocks(plane: Plane, a: Tensor, b: Tensor, size: int) -> Iterator[dict[str, Tensor]]:
-    """The parameters at all points, in blocks of whole chunks.
-
-    A small net's parameters are made for many chunks at once: one by one, that would take as long
-    as evaluating them.
-    """
-    scalars = sum(p.numel() for p in plane.origin.values())
-    block = size * max(1, fitting(scalars * a.element_size(), a.device) // size)
-    for start in range(0, len(a), block):
-        yield at(plane, a[start : start + block], b[start : start + block])
+    check(net, {name: p.detach().unsqueeze(0) for name, p in origin.items()}, x, y)

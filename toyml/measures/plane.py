@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from toyml.measures.flat import flatten
+from toyml.measures.flat import flatten, unflatten
 from toyml.measures.forward import Parameters
 
 
@@ -50,8 +50,15 @@ class Plane:
 
     def gram(self) -> Tensor:
         """Scalar products of the two directions, [2, 2] in float64."""
-        directions = _directions(self)
-        return directions @ directions.T
+        return self.rows() @ self.rows().T
+
+    def rows(self) -> Tensor:
+        """The two directions as rows [2, p] in float64, in the order of ``flatten(origin)``."""
+        rows = [
+            flatten({name: direction[name].double().unsqueeze(0) for name in self.origin})
+            for direction in (self.direction_1, self.direction_2)
+        ]
+        return torch.cat(rows)
 
 
 def plane_of_parameters(parameters: Parameters, first: str, second: str) -> Plane:
@@ -84,6 +91,23 @@ def plane_of_parameters(parameters: Parameters, first: str, second: str) -> Plan
         origin[name][index] = 0
         directions.append(direction)
     return Plane(origin, *directions)
+
+
+def plane_of_rows(origin: Parameters, directions: Tensor) -> Plane:
+    """The plane through a snapshot with directions given as rows.
+
+    Args:
+        origin: One snapshot, tensors by name.
+        directions: [2, p], in the order of ``flatten``.
+
+    Raises:
+        ValueError: Another number of columns than the snapshot has scalars, or no plane.
+    """
+    like = {name: p.detach().unsqueeze(0) for name, p in origin.items()}
+    u, v = (
+        {name: p.to(origin[name]) for name, p in unflatten(row, like).items()} for row in directions
+    )
+    return Plane({name: p.detach() for name, p in origin.items()}, u, v)
 
 
 def at(plane: Plane, a: Tensor, b: Tensor) -> dict[str, Tensor]:
@@ -124,7 +148,7 @@ def coordinates(plane: Plane, trajectory: Parameters) -> Tensor:
     Raises:
         ValueError: Names that are not the plane's.
     """
-    directions, away = _directions(plane), _away(plane, trajectory)
+    directions, away = plane.rows(), _away(plane, trajectory)
     (uu, uv), (_, vv) = plane.gram()
     onto_u, onto_v = (away @ directions.T).unbind(1)
     determinant = uu * vv - uv * uv
@@ -147,21 +171,13 @@ def off_plane_distance(plane: Plane, trajectory: Parameters) -> Tensor:
         ValueError: Names that are not the plane's.
     """
     within = coordinates(plane, {name: p.double() for name, p in trajectory.items()})
-    beside = _away(plane, trajectory) - within @ _directions(plane)
+    beside = _away(plane, trajectory) - within @ plane.rows()
     lengths: Tensor = torch.linalg.vector_norm(beside, dim=1)
     return lengths
 
 
 def _column(coefficient: Tensor, like: Tensor) -> Tensor:
     return coefficient.reshape(*coefficient.shape, *(1,) * like.ndim) if like.ndim else coefficient
-
-
-def _directions(plane: Plane) -> Tensor:
-    rows = [
-        flatten({name: p.double().unsqueeze(0) for name, p in direction.items()})
-        for direction in (plane.direction_1, plane.direction_2)
-    ]
-    return torch.cat(rows)
 
 
 def _away(plane: Plane, trajectory: Parameters) -> Tensor:
