@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import sqrt
+from math import inf, nan, sqrt
 from typing import Any
 
 import numpy as np
@@ -189,3 +189,43 @@ def test_shapes_are_checked() -> None:
         theory.optimal_momentum(2.0, 1.0)
     with pytest.raises(ValueError, match="has to be positive"):
         theory.stability_limit(0.0)
+
+
+@given(
+    lr=st.floats(1e-6, 1e3),
+    momentum=st.floats(0.0, 0.999),
+    dampening=st.floats(-1.0, 0.99),
+    weight_decay=st.floats(0.0, 1.0),
+    nesterov=st.booleans(),
+)
+def test_the_sharpness_limit_is_where_the_learning_rate_is_at_its_limit(
+    lr: float, momentum: float, dampening: float, weight_decay: float, nesterov: bool
+) -> None:
+    nesterov = nesterov and momentum > 0
+    options: dict[str, Any] = {
+        "momentum": momentum,
+        "nesterov": nesterov,
+        "dampening": 0.0 if nesterov else dampening,
+        "weight_decay": weight_decay,
+    }
+    sharpest = theory.sharpness_limit(lr, **options)
+    assert theory.stability_limit(sharpest, **options) == pytest.approx(lr, rel=1e-9)
+    factor = 2 * (1 + momentum)
+    factor /= 1 + 2 * momentum if nesterov else 1 - (options["dampening"] if momentum else 0)
+    assert sharpest == pytest.approx(factor / lr - weight_decay, rel=1e-12, abs=1e-12)
+
+
+@pytest.mark.parametrize("options", SETTINGS, ids=str)
+def test_sgd_passes_from_stable_to_unstable_at_the_sharpness_limit(
+    options: dict[str, Any],
+) -> None:
+    sharpest = theory.sharpness_limit(0.3, **options)
+    for factor, stable in ((0.999, True), (1.001, False)):
+        curvature = torch.tensor([[factor * sharpest]], dtype=torch.float64)
+        assert (theory.spectral_radius(curvature, 0.3, **options) < 1) == stable
+
+
+@pytest.mark.parametrize("lr", [0.0, -1.0, inf, nan])
+def test_a_sharpness_limit_needs_a_learning_rate(lr: float) -> None:
+    with pytest.raises(ValueError, match="above 0 and finite"):
+        theory.sharpness_limit(lr)

@@ -18,6 +18,7 @@ from toyml.measures.directions import (
 )
 from toyml.measures.evaluate import gradients, losses, outputs, snapshot
 from toyml.measures.flat import flatten, scalar_names, unflatten
+from toyml.measures.forces import forces
 from toyml.measures.forward import Parameters
 from toyml.measures.geometry import angle, distances, norms, tensor_norms
 from toyml.measures.grid import decision_grid, margin_box
@@ -55,6 +56,7 @@ __all__ = [
     "filter_normalized_plane",
     "first_layer",
     "flatten",
+    "forces",
     "gradients",
     "hessian",
     "hessian_spectrum",

@@ -29,6 +29,7 @@ from toyml.theory.quadratic import (
     optimal_learning_rate,
     optimal_momentum,
     path,
+    sharpness_limit,
     spectral_radius,
     stability_limit,
 )
@@ -77,6 +78,7 @@ __all__ = [
     "regularized_logistic",
     "residual",
     "ridge",
+    "sharpness_limit",
     "spectral_radius",
     "stability_limit",
     "strip_on_data",

@@ -62,6 +62,46 @@ def stability_limit(
     return 2 * (1 + momentum) / ((1 - effective(momentum, dampening)) * curvature)
 
 
+def sharpness_limit(
+    lr: float,
+    momentum: float = 0.0,
+    nesterov: bool = False,
+    dampening: float = 0.0,
+    weight_decay: float = 0.0,
+) -> float:
+    r"""The sharpness from which on SGD with this learning rate diverges along that direction.
+
+    .. math:: \frac{2(1 + \mu)}{(1 - \tau)\,\eta} - \lambda, \qquad\text{Nesterov:}\quad
+       \frac{2(1 + \mu)}{(1 + 2\mu)\,\eta} - \lambda
+
+    ``stability_limit`` solved for the curvature: 2/η for plain gradient descent. The weight decay counts: λ adds to every eigenvalue of the
+    loss's Hessian, so the limit for the loss alone is lower by λ; below 0 not even a flat loss is
+    stable.
+
+    Args:
+        lr: η > 0.
+        momentum: μ in [0, 1).
+        nesterov: Nesterov's form; needs momentum and no dampening, as in PyTorch.
+        dampening: τ below 1; plays no part without momentum.
+        weight_decay: λ ≥ 0.
+
+    Returns:
+        The limit on the largest eigenvalue of the Hessian of the loss without its decay.
+
+    Raises:
+        ValueError: A setting out of its range.
+
+    Example:
+        >>> sharpness_limit(0.5), sharpness_limit(0.5, momentum=0.5)
+        (4.0, 6.0)
+        >>> sharpness_limit(0.5, momentum=0.5, nesterov=True, weight_decay=1.0)
+        2.0
+    """
+    if not 0 < lr < inf:
+        raise ValueError(f"lr is {lr}; it has to be above 0 and finite")
+    return stability_limit(lr, momentum, nesterov, dampening) - weight_decay
+
+
 def optimal_learning_rate(lambda_min: float, lambda_max: float) -> float:
     r"""The learning rate of plain gradient descent with the fastest worst direction.
 
