@@ -41,14 +41,16 @@ def check_sum(
     total = torch.stack(list(parts.values())).sum(0)
     assert total.shape == rows.shape
     step = rows.diff(dim=0)
-    torch.testing.assert_close(total[:-1], step, rtol=0, atol=rtol * float(step.abs().max()))
+    # A difference of recorded parameters is known to the rounding of the parameters.
+    atol = rtol * float(step.abs().max()) + 2**-52 * float(rows.abs().max())
+    torch.testing.assert_close(total[:-1], step, rtol=0, atol=atol)
     # The row after the last snapshot is the update that would come next.
     extended = {
         name: torch.cat([p, q[-1:]])
         for (name, p), q in zip(path.items(), train(net, optimizer, 1, x, y).values(), strict=True)
     }
     following = flatten(extended).diff(dim=0)[-1]
-    torch.testing.assert_close(total[-1], following, rtol=0, atol=rtol * float(step.abs().max()))
+    torch.testing.assert_close(total[-1], following, rtol=0, atol=2 * atol)
     return parts
 
 

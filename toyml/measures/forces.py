@@ -32,8 +32,11 @@ def forces(
     - dampening: :math:`+\eta\tau u_s`, from the second update on
     - look-ahead (Nesterov's): :math:`-\eta\mu (v_s - v_{s-1})`, what it adds to the heavy ball
 
-    For ``Adam`` and ``AdamW`` with moments m, r (the largest r so far for ``amsgrad``) and, in each
-    coordinate, :math:`a_s = \eta / (1 - \beta_1^{s+1}) / (\sqrt{r_s / (1 - \beta_2^{s+1})} + \epsilon)`:
+    For ``Adam`` and ``AdamW`` with moments m, r (the largest r so far for ``amsgrad``), coordinate
+    by coordinate:
+
+    .. math:: a_s = \frac{\eta}{1 - \beta_1^{s+1}}
+       \Bigl(\sqrt{r_s / (1 - \beta_2^{s+1})} + \epsilon\Bigr)^{-1}
 
     - gradient: :math:`-a_s (1 - \beta_1)(\pm g_s)`
     - weight decay: :math:`-a_s (1 - \beta_1)\lambda\theta_s`; decoupled

@@ -74,9 +74,9 @@ def sharpness_limit(
     .. math:: \frac{2(1 + \mu)}{(1 - \tau)\,\eta} - \lambda, \qquad\text{Nesterov:}\quad
        \frac{2(1 + \mu)}{(1 + 2\mu)\,\eta} - \lambda
 
-    ``stability_limit`` solved for the curvature: 2/η for plain gradient descent. The weight decay counts: λ adds to every eigenvalue of the
-    loss's Hessian, so the limit for the loss alone is lower by λ; below 0 not even a flat loss is
-    stable.
+    ``stability_limit`` solved for the curvature; 2/η for plain gradient descent. Weight decay adds
+    λ to every eigenvalue of the loss's Hessian, which takes it from the limit for the loss alone;
+    below 0 not even a flat loss is stable.
 
     Args:
         lr: η > 0.
