@@ -17,7 +17,7 @@ from toyml.claims import NotApplicable, SharpnessAt, StableAtTheEnd
 from toyml.models import MLP, Linear
 from toyml.run import Run
 from toyml.views import CurvatureView, curvature_view
-from toyml.views.curvature import sharpness_words, stretches
+from toyml.views.curvature import detail, headline, stretches
 
 START = [-0.00529, 0.37932, -0.58198]
 X = [[-1.0], [0.5], [2.0], [3.0]]
@@ -56,7 +56,7 @@ def test_of_a_quadratic_it_is_the_same_everywhere(tmp_path: Path) -> None:
     assert view.limit is not None
     assert view.limit.tolist() == pytest.approx([20.0] * 6)
     assert view.formula == "2 / lr"
-    assert view.words.startswith("The sharpness stays below the limit 2 / lr = 20: ")
+    assert view.words.startswith("The sharpness stays below the limit 2 / lr = 20. ")
 
 
 def test_weight_decay_adds_to_the_curvature(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_a_schedule_moves_the_limit(tmp_path: Path, scheduler: Any, rates: list[
     view = curvature_view(run)
     assert view.limit is not None
     assert view.limit.tolist() == pytest.approx([2 / rate for rate in rates], rel=1e-12)
-    assert "= " not in view.words.split(":")[0], "a limit that moves has no one value"
+    assert "=" not in view.headline, "a limit that moves has no one value"
 
 
 def test_a_schedule_may_move_the_momentum_too(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_a_schedule_may_move_the_momentum_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"optimizer": torch.optim.Adam}, "Adam has no such limit"),
+        ({"optimizer": torch.optim.Adam}, "no limit on the sharpness is known for Adam"),
         ({"optimizer": sgd(maximize=True)}, "with maximize the training climbs"),
         ({"lr_scheduler": lambda o: ReduceLROnPlateau(o)}, "follows the loss"),
     ],
@@ -182,7 +182,7 @@ def test_without_a_limit_the_curvature_is_still_seen(
     view = curvature_view(run)
     assert view.limit is None
     assert why in view.formula
-    assert f"There is no limit to compare it with: {view.formula}" in view.words
+    assert f"There is nothing to compare it with: {view.formula}" in view.words
     assert np.isfinite(view.sharpness).all()
 
 
@@ -261,17 +261,23 @@ def test_batches_are_mentioned(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ([1.0, 1.9, 1.5], "stays below the limit f = 2: it comes closest at step 10, with 1.9"),
-        ([3.0, 1.0, 1.0], "above the limit f = 2 at step 0 and ends below it, at 1"),
-        ([1.0, 3.0, 3.0], "above the limit f = 2 from step 10 to 100 and ends above it, at 3"),
-        ([3.0, 3.0, 4.0], "above the limit f = 2 at every step shown: it ends at 4"),
-        ([3.0, np.nan, 4.0], "above the limit f = 2 at every step shown: it ends at 4"),
-        ([1.0, 1.5, np.nan], "stays below the limit f = 2: it comes closest at step 10"),
+        ([1.0, 1.9, 1.5], "stays below the limit f = 2. It comes closest at step 10, with 1.9,"),
+        (
+            [3.0, 1.0, 1.0],
+            "above the limit f = 2 at step 0 and ends below it. At most, at step 0, it is 1.5 times",
+        ),
+        ([1.0, 3.0, 3.0], "above the limit f = 2 from step 10 to 100 and ends above it."),
+        (
+            [3.0, 3.0, 4.0],
+            "at every step shown. At most, at step 100, it is 2 times the limit; it ends",
+        ),
+        ([3.0, np.nan, 4.0], "above the limit f = 2 at every step shown."),
+        ([1.0, 1.5, np.nan], "stays below the limit f = 2. It comes closest at step 10"),
     ],
 )
 def test_words_say_where(values: list[float], words: str) -> None:
-    steps = np.array([0, 10, 100])
-    assert words in sharpness_words(steps, np.array(values), np.full(3, 2.0), "f")
+    shown = np.array([0, 10, 100]), np.array(values), np.full(3, 2.0), "f"
+    assert words in f"{headline(*shown)}. {detail(*shown)}"
 
 
 def test_many_stretches_are_counted() -> None:

@@ -3,6 +3,7 @@
 from toyml.callbacks.after import AfterFit
 from toyml.callbacks.checkpoint import LastCheckpoint
 from toyml.callbacks.convention_figures import TwoConventions
+from toyml.callbacks.curvature_figures import Curvature
 from toyml.callbacks.curve_figures import Fit, SideErrors, Thresholds
 from toyml.callbacks.descent_figures import CompanionCheck, Landscape, Lines, Stability
 from toyml.callbacks.figure import Drawing, Figure
@@ -26,6 +27,7 @@ __all__ = [
     "Bisector",
     "Boundary",
     "CompanionCheck",
+    "Curvature",
     "Curves",
     "DescentLimit",
     "Drawing",

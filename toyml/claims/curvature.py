@@ -190,7 +190,7 @@ def schedule(
     """
     _, optimizer, scheduler = optimization(task)
     if type(optimizer) is not torch.optim.SGD:
-        raise NotApplicable(f"{type(optimizer).__name__} has no such limit")
+        raise NotApplicable(f"no limit on the sharpness is known for {type(optimizer).__name__}")
     group = optimizer.param_groups[0]
     for name in ("lr", "momentum", "dampening", "nesterov", "maximize"):
         if any(other[name] != group[name] for other in optimizer.param_groups):

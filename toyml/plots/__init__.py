@@ -13,6 +13,7 @@ from toyml.plots.boundary import (
     plot_decision_surface,
 )
 from toyml.plots.compare import plot_overlay, plot_paths
+from toyml.plots.curvature import Curvature, plot_curvature
 from toyml.plots.curves import plot_curves, plot_law, plot_parameters
 from toyml.plots.decay import plot_mark, plot_sweep, plot_swing
 from toyml.plots.fit import (
@@ -58,6 +59,7 @@ __all__ = [
     "STYLE",
     "Activations",
     "Boundaries",
+    "Curvature",
     "DecisionSurface",
     "Distribution",
     "Fit",
@@ -74,6 +76,7 @@ __all__ = [
     "new_figure",
     "plot_activations_3d",
     "plot_boundaries",
+    "plot_curvature",
     "plot_curves",
     "plot_decision_surface",
     "plot_deviations",

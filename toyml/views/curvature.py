@@ -25,7 +25,8 @@ class CurvatureView(NamedTuple):
         limit: The sharpness from which on the optimizer is unstable [t]; ``None`` where theory has
             none for it.
         formula: The limit as a formula, or why there is none.
-        words: What is to be seen, in a sentence or two.
+        headline: Whether the sharpness stays below the limit, in one sentence.
+        words: The same with numbers, and what the Hessian does not see.
     """
 
     steps: NDArray[np.int64]
@@ -33,6 +34,7 @@ class CurvatureView(NamedTuple):
     spectrum: NDArray[np.float64]
     limit: NDArray[np.float64] | None
     formula: str
+    headline: str
     words: str
 
 
@@ -61,54 +63,68 @@ def curvature_view(run: Run, most: int = 200) -> CurvatureView:
     except NotApplicable as why:
         found, formula = None, str(why)
     limit = None if found is None else found.values
-    words = sharpness_words(steps, sharpness, limit, formula)
+    title = headline(steps, sharpness, limit, formula)
+    words = f"{title}. {detail(steps, sharpness, limit, formula)}"
     size = getattr(run.datamodule, "batch_size", None)
     if limit is not None and size is not None and size < len(run.data[0]):
         words += f" The batches of {size} rows add noise, and may be unstable below the limit."
     jumps = kinks(run.net, run.loss)
-    return CurvatureView(steps, sharpness, spectrum, limit, formula, f"{words} {jumps}".strip())
+    return CurvatureView(
+        steps, sharpness, spectrum, limit, formula, title, f"{words} {jumps}".strip()
+    )
 
 
-def sharpness_words(
+def headline(
     steps: NDArray[np.int64],
     sharpness: NDArray[np.float64],
     limit: NDArray[np.float64] | None,
     formula: str,
 ) -> str:
-    """Whether and where the sharpness is above the limit, in words.
+    """Whether and where the sharpness is above the limit, in one sentence without its full stop.
 
     Example:
         >>> at = np.array([0, 1, 2])
-        >>> sharpness_words(at, np.array([1.0, 3.0, 1.5]), np.full(3, 2.0), "2 / lr")
-        'The sharpness is above the limit 2 / lr = 2 at step 1 and ends below it, at 1.5.'
+        >>> headline(at, np.array([1.0, 3.0, 1.5]), np.full(3, 2.0), "2 / lr")
+        'The sharpness is above the limit 2 / lr = 2 at step 1 and ends below it'
     """
-    known = np.flatnonzero(np.isfinite(sharpness))
-    last, top = known[-1], known[np.argmax(sharpness[known])]
+    known = np.isfinite(sharpness)
     if limit is None:
-        return (
-            f"The sharpness goes from {sharpness[known[0]]:.4g} to {sharpness[last]:.4g}; its "
-            f"greatest value is {sharpness[top]:.4g} at step {steps[top]:,}. There is no limit to "
-            f"compare it with: {formula}."
-        )
+        first, last = sharpness[known][[0, -1]]
+        return f"The sharpness goes from {first:.4g} to {last:.4g}"
     named = f"the limit {formula}"
     if np.ptp(limit) == 0:
         named += f" = {limit[0]:.4g}"
     above = sharpness >= limit  # a NaN is not above
     if not above.any():
-        nearest = known[np.argmax(sharpness[known] / limit[known])]
-        return (
-            f"The sharpness stays below {named}: it comes closest at step {steps[nearest]:,}, "
-            f"with {sharpness[nearest]:.4g}, and ends at {sharpness[last]:.4g}."
-        )
-    ends = "above" if above[last] else "below"
+        return f"The sharpness stays below {named}"
     if above[known].all():
+        return f"The sharpness is above {named} at every step shown"
+    ends = "above" if above[known][-1] else "below"
+    return f"The sharpness is above {named} {stretches(steps, above)} and ends {ends} it"
+
+
+def detail(
+    steps: NDArray[np.int64],
+    sharpness: NDArray[np.float64],
+    limit: NDArray[np.float64] | None,
+    formula: str,
+) -> str:
+    """Where the sharpness is greatest or nearest to the limit, and where it ends, in a sentence."""
+    known = np.flatnonzero(np.isfinite(sharpness))
+    last = f"{sharpness[known[-1]]:.4g}"
+    if limit is None:
+        top = known[np.argmax(sharpness[known])]
         return (
-            f"The sharpness is above {named} at every step shown: it ends at "
-            f"{sharpness[last]:.4g}, and nothing keeps the path near a minimum this sharp."
+            f"Its greatest value is {sharpness[top]:.4g} at step {steps[top]:,}. There is "
+            f"nothing to compare it with: {formula}."
         )
+    nearest = known[np.argmax(sharpness[known] / limit[known])]
+    if (sharpness >= limit).any():
+        times = f"{sharpness[nearest] / limit[nearest]:.3g} times the limit"
+        return f"At most, at step {steps[nearest]:,}, it is {times}; it ends at {last}."
     return (
-        f"The sharpness is above {named} {stretches(steps, above)} and ends {ends} it, at "
-        f"{sharpness[last]:.4g}."
+        f"It comes closest at step {steps[nearest]:,}, with {sharpness[nearest]:.4g}, "
+        f"and ends at {last}."
     )
 
 
