@@ -264,7 +264,7 @@ def test_batches_are_mentioned(tmp_path: Path) -> None:
         ([1.0, 1.9, 1.5], "stays below the limit f = 2. It comes closest at step 10, with 1.9,"),
         (
             [3.0, 1.0, 1.0],
-            "above the limit f = 2 at step 0 and ends below it. At most, at step 0, it is 1.5 times",
+            "above the limit f = 2 at step 0 and ends below it. At most, at step 0, it is 1.5",
         ),
         ([1.0, 3.0, 3.0], "above the limit f = 2 from step 10 to 100 and ends above it."),
         (

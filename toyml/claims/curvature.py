@@ -157,7 +157,7 @@ def limits(run: Run, steps: NDArray[np.int64]) -> Limits:
     nesterov, dampening = bool(group["nesterov"]), float(group["dampening"])
     try:
         values = [
-            theory.stability_limit(1.0, float(mu), nesterov, dampening) / lr if lr else np.inf
+            theory.sharpness_limit(float(lr), float(mu), nesterov, dampening) if lr else np.inf
             for lr, mu in zip(rates, momenta, strict=True)
         ]
     except ValueError as error:

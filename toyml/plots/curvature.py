@@ -46,8 +46,8 @@ def plot_curvature(
         ax: Where.
         steps: Optimizer steps [t].
         spectrum: Eigenvalues, ascending [t, q]; values that are not finite leave a gap.
-        limit: The sharpness from which on the optimizer is unstable [t]; above it is shaded. One far
-            above the eigenvalues is a note at the top.
+        limit: The sharpness from which on the optimizer is unstable [t]; above it is shaded. One
+            far above the eigenvalues is a note at the top.
         formula: Name of the limit for the legend.
         log_time: Logarithmic steps (linear from 0 to 1).
         style: Colors and sizes.
