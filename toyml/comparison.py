@@ -96,7 +96,7 @@ def losses(run: Run, indices: NDArray[np.int64]) -> NDArray[np.float64] | None:
     try:
         x, y = run.data
         values = measures.losses(run.net, run.loss, run.trajectory.select(indices), x, y)
-    except (UserError, ValueError):
+    except (UserError, ValueError, RuntimeError):  # also what a net or loss says of its input
         return None
     return values.double().numpy()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import lightning.pytorch as pl
@@ -12,6 +13,7 @@ from jsonargparse import ArgumentParser
 from lightning.pytorch.callbacks import Callback
 
 from toyml.errors import UserError
+from toyml.trust import UntrustedError, only_classes, refused, restricted
 
 KINDS: dict[str, Any] = {
     "model": pl.LightningModule,
@@ -20,36 +22,90 @@ KINDS: dict[str, Any] = {
 }
 
 
-def instantiate(config: Mapping[str, Any], parts: Sequence[str], source: str) -> dict[str, Any]:
+def instantiate(
+    config: Mapping[str, Any], parts: Sequence[str], source: str, trust: bool = False
+) -> dict[str, Any]:
     """Build ``model``, ``data`` or ``callbacks`` of a config.
 
     Args:
         config: A complete config as in ``config.yaml``.
-        parts: Which to build.
+        parts: Which to build. Lightning's own callbacks are left out: they watch a fit, and none
+            is made from here.
         source: Where the config comes from, for messages.
+        trust: Build whatever class it names, instead of those in :mod:`toyml.trust` only.
 
     Raises:
-        UserError: A class cannot be found or refuses its settings.
+        UserError: A class cannot be found, refuses its settings, or is not trusted.
     """
-    values = {part: config.get(part) for part in parts}
+    parser, values = prepared(config, parts, source)
+    try:
+        # Building a net draws its first weights.
+        with torch.random.fork_rng(devices=[]), nullcontext() if trust else restricted():
+            parsed = parser.parse_object(values)
+            if not trust:
+                only_classes(parsed, source)
+            built = parser.instantiate_classes(parsed)
+    except UserError:
+        raise
+    except Exception as error:
+        # A constructor may raise anything about values that no constructor has checked before.
+        if (path := refused(error)) is not None:
+            raise UntrustedError(path, source) from error
+        raise UserError(f"{source}: {readable(error)}") from error
+    return {part: built[part] for part in parts}
+
+
+def see_classes(config: Mapping[str, Any], parts: Sequence[str], source: str) -> None:
+    """See that a config names trusted classes only, without building any.
+
+    Raises:
+        UserError: It names another. Whatever else is wrong with it is left to who builds it.
+    """
+    for part in parts:
+        try:
+            parser, values = prepared(config, [part], source)
+            with restricted():
+                only_classes(parser.parse_object(values), source)
+        except Exception as error:
+            if (path := refused(error)) is not None:
+                raise UntrustedError(path, source) from error
+            if isinstance(error, UntrustedError):
+                raise
+
+
+def prepared(
+    config: Mapping[str, Any], parts: Sequence[str], source: str
+) -> tuple[ArgumentParser, dict[str, Any]]:
+    """A parser for the parts of a config, and their values, to be filled in by it."""
+    values = {part: copy.deepcopy(config.get(part)) for part in parts}
     if "callbacks" in values:
         trainer = config.get("trainer") or {}
         if not isinstance(trainer, Mapping):
             raise UserError(f"{source}: trainer is {trainer!r}; it has to hold settings")
-        values["callbacks"] = trainer.get("callbacks") or []
+        listed = copy.deepcopy(trainer.get("callbacks")) or []
+        values["callbacks"] = (
+            [entry for entry in listed if not _of_lightning(entry)]
+            if isinstance(listed, list)
+            else listed
+        )
     parser = ArgumentParser(exit_on_error=False)
     for part in parts:
         if values[part] is None:
             raise UserError(f"{source} has no {part!r}")
         parser.add_argument(f"--{part}", type=KINDS[part])
-    try:
-        # The parser fills the values in place; the run's config has to stay as it is.
-        with torch.random.fork_rng(devices=[]):  # building a net draws its first weights
-            built = parser.instantiate_classes(parser.parse_object(copy.deepcopy(values)))
-    except (ValueError, TypeError, ImportError, AttributeError) as error:
-        raise UserError(f"{source}: {' '.join(str(error).split())}") from error
-    except Exception as error:  # jsonargparse's own ArgumentError derives from Exception
-        if type(error).__name__ != "ArgumentError":
-            raise
-        raise UserError(f"{source}: {' '.join(str(error).split())}") from error
-    return {part: built[part] for part in parts}
+    return parser, values
+
+
+def _of_lightning(callback: Any) -> bool:
+    path = callback.get("class_path") if isinstance(callback, Mapping) else callback
+    return str(path).startswith(("lightning.", "pytorch_lightning."))
+
+
+def readable(error: Exception) -> str:
+    """An error in one line, with its kind where it has no words or is none of a setting."""
+    words = " ".join(str(error).split())
+    kind = type(error).__name__
+    known = isinstance(error, ValueError | TypeError | ImportError | AttributeError)
+    if words and (known or kind == "ArgumentError"):
+        return words
+    return f"{kind}: {words}" if words else kind

@@ -11,15 +11,14 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-import yaml
 from torch import Tensor, nn
 
+from toyml.config import Config, read_config
 from toyml.errors import UserError
 from toyml.files import replace
 from toyml.logger import read_metrics
 from toyml.trajectory import Trajectory
-
-Config = dict[str, Any]
+from toyml.trust import see_files
 
 
 class Run:
@@ -32,9 +31,11 @@ class Run:
         folder: The run folder, ``runs/<experiment>/version_<i>``.
         task: The live task, where the run is looked at from inside its own fit.
         datamodule: The live data, likewise.
+        trust: Whether whatever class the run's config names may be built, and links in the folder
+            may be followed (see :mod:`toyml.trust`). A run with a live task is its caller's own.
 
     Raises:
-        UserError: The folder is not a run.
+        UserError: The folder is not a run, or holds a link that leads out of it.
     """
 
     def __init__(
@@ -42,21 +43,25 @@ class Run:
         folder: str | Path,
         task: pl.LightningModule | None = None,
         datamodule: pl.LightningDataModule | None = None,
+        trust: bool = False,
     ) -> None:
         self.folder = Path(folder)
+        self.trust = trust or task is not None
         if not self.folder.is_dir():
             raise UserError(f"{folder} is not a folder; give a run folder such as {_example()}")
         if not (self.folder / "trajectory").is_dir():
             raise UserError(
                 f"{folder} is not a run: it holds no trajectory; give a folder such as {_example()}"
             )
+        if not self.trust:
+            see_files(self.folder)
         self._task, self._datamodule = task, datamodule
         self.verdicts: list[Mapping[str, Any]] = []  # what the judges of one pass have found
 
     @classmethod
-    def load(cls, folder: str | Path) -> Run:
-        """Open a run folder."""
-        return cls(folder)
+    def load(cls, folder: str | Path, trust: bool = False) -> Run:
+        """Open a run folder; ``trust`` one that names classes of its own only if you know it."""
+        return cls(folder, trust=trust)
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r}, {self.status})"
@@ -72,19 +77,7 @@ class Run:
     def config(self) -> Config:
         """The complete config; empty for a fit started from Python."""
         path = self.folder / "config.yaml"
-        if not path.exists():
-            return {}
-        try:
-            config = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (
-            yaml.YAMLError,
-            # PyYAML reads !!int and dates with Python's own readers.
-            *(ValueError, TypeError, IndexError, AttributeError, RecursionError),
-        ) as error:
-            raise UserError(f"{path} is not readable as YAML: {_one_line(error)}") from error
-        if not isinstance(config, dict):
-            raise UserError(f"{path} is not a config: it holds {type(config).__name__}")
-        return config
+        return read_config(path) if path.exists() else {}
 
     @cached_property
     def trajectory(self) -> Trajectory:
@@ -158,7 +151,8 @@ class Run:
             raise UserError(f"{self.folder} has no config.yaml to build the task and data from")
         if not len(self.trajectory):
             raise UserError(f"{self.folder} holds no snapshot; nothing was recorded there yet")
-        built = instantiate(self.config, ("model", "data"), str(self.folder / "config.yaml"))
+        source = str(self.folder / "config.yaml")
+        built = instantiate(self.config, ("model", "data"), source, self.trust)
         task, self._datamodule = built["model"], built["data"]
         dtype = next(iter(self.trajectory.select([-1]).values())).dtype
         task.to(dtype)

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from toyml.compiled import NotCompilable, compile_training
+from toyml.config import Config
 from toyml.configured import instantiate
 from toyml.errors import UserError
 from toyml.files import replace
 from toyml.measures.sides import side_errors
-from toyml.run import Config, lookup
+from toyml.run import lookup
 
 FILE = "seeds.csv"
 Columns = dict[str, NDArray[np.float64]]
@@ -97,6 +98,7 @@ def train_seeds(
     overrides: Mapping[str, Any],
     seeds: Sequence[int],
     noted: Sequence[int] = (),
+    trust: bool = False,
 ) -> Columns:
     """Train one setting of an experiment from several seeds, each as ``fit`` would.
 
@@ -109,6 +111,7 @@ def train_seeds(
         overrides: What the setting changes, by dotted key (``model.net.widths: [2, 5, 1]``).
         seeds: Seeds, each as ``seed_everything``.
         noted: Steps at which the loss is noted, in columns ``loss_<step>``.
+        trust: Build whatever class the config names.
 
     Returns:
         ``seed``, ``steps``, ``loss``, ``loss_<step>`` ..., ``accuracy`` (at probability 1/2; NaN
@@ -127,13 +130,13 @@ def train_seeds(
         raise UserError("seeds are trained with full batches and no lr_scheduler; unset these")
     double = str(lookup(changed, "trainer.precision")) == "64-true"
     dtype = torch.float64 if double else torch.float32
-    data = instantiate(changed, ["data"], "the config")["data"]
+    data = instantiate(changed, ["data"], "the config", trust)["data"]
     x, y = (a.to(dtype) for a in data.arrays())
     rows = []
     with torch.random.fork_rng(devices=[]):
         for seed in seeds:
             torch.manual_seed(seed)
-            task = instantiate(changed, ["model"], "the config")["model"].to(dtype)
+            task = instantiate(changed, ["model"], "the config", trust)["model"].to(dtype)
             losses = train(task, x, y, steps)
             rows.append([seed, steps, *(losses[s] for s in (steps, *noted)), *outcome(task, x, y)])
     names = ["seed", "steps", "loss", *(f"loss_{s}" for s in noted), "accuracy", "left", "right"]

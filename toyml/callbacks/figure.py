@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from abc import abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,9 +45,16 @@ class Figure(AfterFit):
 
     Args:
         name: Stem of the files.
+
+    Raises:
+        ValueError: A name that is none of a file in one folder.
     """
 
     def __init__(self, name: str) -> None:
+        if not re.fullmatch(r"\w[\w .-]{0,99}", name):
+            raise ValueError(
+                f"name is {name!r}; a figure's name is that of its files: letters, digits, - and _"
+            )
         self.name = name
 
     @abstractmethod

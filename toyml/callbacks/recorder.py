@@ -110,7 +110,7 @@ class Recorder(Callback):
         if trainer.global_step > self._writer.last_step:
             self.observe(trainer.global_step, pl_module)
             self._flush()
-        self._run = Run(folder)
+        self._run = Run(folder, trust=True)
         self._began, self._first_step = time.perf_counter(), trainer.global_step
         self._run.update_summary(status="running", environment=environment(trainer))
 

@@ -52,7 +52,7 @@ class Seeds(AfterFit):
             return
         noted = self.reached(run)
         table = {
-            name: train_seeds(run.config, changes, range(self.seeds), noted)
+            name: train_seeds(run.config, changes, range(self.seeds), noted, run.trust)
             for name, changes in self.settings.items()
         }
         SeedTable(table).save(run.folder)

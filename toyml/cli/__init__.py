@@ -22,6 +22,10 @@ TRAINER_COMMANDS = {
     "test": "evaluate once on test data",
     "predict": "print the predictions on the data",
 }
+TRUST = (
+    "build the classes that the run's config names, whatever they are: for your own classes, or a "
+    "run whose maker you trust (without it, only toyml's and torch's are built)"
+)
 EPILOG = """\
 examples:
   toyml list
@@ -63,6 +67,7 @@ def front() -> argparse.ArgumentParser:
     report.add_argument(
         "--strict", action="store_true", help="exit with status 1 when a claim fails"
     )
+    report.add_argument("--trust", action="store_true", help=TRUST)
     compare = commands.add_parser(
         "compare",
         help="say in what runs differ, and where they part",
@@ -78,6 +83,7 @@ def front() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="where comparison.html goes (default: comparisons/<run>-<run>)",
     )
+    compare.add_argument("--trust", action="store_true", help=TRUST)
     listing = commands.add_parser(
         "list",
         help="show the experiments: name, question, command",
@@ -128,11 +134,11 @@ def main(args: Sequence[str] | None = None) -> object:
     if options.command == "report":
         from toyml.cli.report import report
 
-        return report(options.run, strict=options.strict)
+        return report(options.run, options.strict, options.trust)
     if options.command == "compare":
         from toyml.cli.compare import compare
 
-        return compare(options.runs, options.out)
+        return compare(options.runs, options.out, options.trust)
     parser.print_help()
     return None
 
@@ -144,7 +150,9 @@ def console() -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     if "" not in sys.path:
-        sys.path.insert(0, "")  # classes beside the config are found by `toyml` as by `python -m`
+        # Classes beside the config are found, behind all that is installed: a folder from someone
+        # else may hold a torch.py.
+        sys.path.append("")
     try:
         main()
     except UserError as error:

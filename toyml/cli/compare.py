@@ -29,10 +29,12 @@ from toyml.comparison import (
     losses,
     parameter_names,
 )
+from toyml.configured import see_classes
 from toyml.errors import UserError
 from toyml.plots.style import SAVE_OPTIONS, STYLE
 from toyml.report import FigureItem, Page, TableItem, format_value, write
 from toyml.run import Run
+from toyml.trust import UntrustedError
 
 BEYOND = 1e-6  # a difference that is more than rounding of float32
 DRAWN = 1500
@@ -75,12 +77,13 @@ class Comparison(NamedTuple):
     page: Path
 
 
-def compare(folders: Sequence[Path], out: Path | None = None) -> Comparison:
+def compare(folders: Sequence[Path], out: Path | None = None, trust: bool = False) -> Comparison:
     """Compare runs; write a page and print the tables.
 
     Args:
         folders: Run folders, at least two.
         out: Folder of the page; ``comparisons/<run>-<run>`` by default.
+        trust: Build whatever class the runs' configs name.
 
     Raises:
         UserError: Fewer than two runs, or a folder that is not a run.
@@ -90,7 +93,7 @@ def compare(folders: Sequence[Path], out: Path | None = None) -> Comparison:
             f"compare needs at least two runs, and {folders[0] if folders else 'none'} is one; "
             "add another: toyml compare RUN RUN"
         )
-    runs = named([Run.load(folder) for folder in folders])
+    runs = named([Run.load(folder, trust) for folder in folders])
     for name, run in runs.items():
         if not len(run.trajectory):
             raise UserError(f"{name} has recorded no step yet; there is nothing to compare")
@@ -101,6 +104,7 @@ def compare(folders: Sequence[Path], out: Path | None = None) -> Comparison:
     folder = out or Path("comparisons") / "-".join(n.replace("/", "_") for n in runs)
     folder.mkdir(parents=True, exist_ok=True)
     left_out = [f"{n}, step by step: {p.obstacle}." for n, p in parted.items() if p.obstacle]
+    left_out += [f"The loss of {n}: {why}." for n, run in runs.items() if (why := distrusted(run))]
     figures = []
     for stem in ("losses", "distances", "paths", "metrics"):
         for kind in SAVE_OPTIONS:  # an earlier comparison may have drawn what this one does not
@@ -143,6 +147,16 @@ def named(runs: Sequence[Run]) -> dict[str, Run]:
             unique = f"{name} ({count})"
         found[unique] = run
     return found
+
+
+def distrusted(run: Run) -> str:
+    """Why a run's net and data are not built; empty where they may be."""
+    try:
+        if run.config and not run.trust:
+            see_classes(run.config, ("model", "data"), str(run.folder / "config.yaml"))
+    except UntrustedError as error:
+        return str(error)
+    return ""
 
 
 def part(first: Run, other: Run) -> Parted:

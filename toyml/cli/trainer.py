@@ -234,7 +234,7 @@ class ToymlCLI(LightningCLI):
 
     def _changed(self, config: Namespace, folder: Path) -> list[tuple[str, Any, Any]]:
         new = yaml.safe_load(dump(self._parser(self.command), config))
-        old = Run(folder).config
+        old = Run(folder, trust=True).config
         keys = sorted(set(flat_keys(new)) | set(flat_keys(old)))
         pairs = [(key, lookup(old, key), lookup(new, key)) for key in keys]
         return [
