@@ -42,7 +42,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "Seeds": {"settings": {"as it is": {"trainer.max_steps": 5}}, "seeds": 2},
     "SeedOutcomes": {"panels": {"all": ["as it is"]}},
     "SeedSides": {"settings": ["as it is"]},
-    "Landscape": {"grid": 9, "steps": 20},
+    "LossLandscapes": {"grid": 9, "steps": 20},
     "SweepOfDecay": {"count": 5},
 }
 """A callback that is not in this table and cannot be made without arguments fails its test."""

@@ -32,11 +32,11 @@ def test_an_adaptive_optimizer_on_another_loss_and_data(
     fit: Fit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The other landscapes are those of the test above; drawing them again tells nothing new.
-    from toyml.callbacks import Landscape
+    from toyml.callbacks import LossLandscapes
 
-    finish = Landscape.finish
+    finish = LossLandscapes.finish
     monkeypatch.setattr(
-        Landscape, "finish", lambda self, run: self.name == "landscape" and finish(self, run)
+        LossLandscapes, "finish", lambda self, run: self.name == "landscape" and finish(self, run)
     )
     words = ["--model.optimizer=torch.optim.Adam", "--model.optimizer.lr=0.1"]
     words += ["--model.loss=torch.nn.L1Loss", "--data.n=30", "--data.noise=1.0", "--data.seed=5"]

@@ -5,11 +5,13 @@ from toyml.callbacks.checkpoint import LastCheckpoint
 from toyml.callbacks.convention_figures import TwoConventions
 from toyml.callbacks.curvature_figures import Curvature
 from toyml.callbacks.curve_figures import Fit, SideErrors, Thresholds
-from toyml.callbacks.descent_figures import CompanionCheck, Landscape, Lines, Stability
+from toyml.callbacks.descent_figures import CompanionCheck, Lines, Stability
 from toyml.callbacks.figure import Drawing, Figure
 from toyml.callbacks.figures import AngleLaw, Boundary, Curves, Parameters
 from toyml.callbacks.hidden_figures import Activations, HiddenLines
+from toyml.callbacks.landscape_figures import Landscape, LossLine
 from toyml.callbacks.logistic_figures import Oscillation, SweepOfDecay
+from toyml.callbacks.loss_landscapes import LossLandscapes
 from toyml.callbacks.parity import Parity
 from toyml.callbacks.progress import Progress
 from toyml.callbacks.recorder import Recorder
@@ -38,6 +40,8 @@ __all__ = [
     "Landscape",
     "LastCheckpoint",
     "Lines",
+    "LossLandscapes",
+    "LossLine",
     "Oscillation",
     "Parameters",
     "Parity",

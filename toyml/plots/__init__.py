@@ -38,6 +38,7 @@ from toyml.plots.landscape import (
     plot_minimum,
     plot_path,
 )
+from toyml.plots.line import plot_loss_line
 from toyml.plots.parity import plot_deviations
 from toyml.plots.points import plot_line, plot_points
 from toyml.plots.seeds import Distribution, Outcomes, plot_distribution, plot_outcomes
@@ -87,6 +88,7 @@ __all__ = [
     "plot_landscape",
     "plot_law",
     "plot_line",
+    "plot_loss_line",
     "plot_mark",
     "plot_minimum",
     "plot_outcomes",

@@ -165,7 +165,7 @@ def plot_path(
         label=label,
         zorder=5,
     )
-    if len(points) <= 200:
+    if len(points) <= 120:
         # Apart from the line: with its halo every one of them would be drawn twice.
         ax.plot(
             points[:, 0],

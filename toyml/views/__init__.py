@@ -7,10 +7,32 @@ and words, and draws nothing. What is drawn is thinned here, never the record.
 from toyml.views.curvature import CurvatureView, curvature_view
 from toyml.views.frames import frames
 from toyml.views.kept import kept
+from toyml.views.landscape import LandscapeView, landscape_view
+from toyml.views.line import LineView, line_view
+from toyml.views.planes import (
+    CurvaturePlane,
+    FilterNormalizedPlane,
+    ParameterPlane,
+    PlaneThrough,
+    PrincipalPlane,
+    RandomPlane,
+    RunPlane,
+)
 
 __all__ = [
+    "CurvaturePlane",
     "CurvatureView",
+    "FilterNormalizedPlane",
+    "LandscapeView",
+    "LineView",
+    "ParameterPlane",
+    "PlaneThrough",
+    "PrincipalPlane",
+    "RandomPlane",
+    "RunPlane",
     "curvature_view",
     "frames",
     "kept",
+    "landscape_view",
+    "line_view",
 ]
