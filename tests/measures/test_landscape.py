@@ -8,7 +8,15 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from tests.measures.nets import Branched, Wrapped, data, mlp, parabola, random_stack
-from toyml.measures import Plane, at, landscape, plane_of_parameters
+from toyml.measures import (
+    Plane,
+    at,
+    landscape,
+    landscapes,
+    plane_of_parameters,
+    planes_along,
+    points,
+)
 
 LOSSES = {"MSE": nn.MSELoss(), "L1": nn.L1Loss(), "Huber": nn.HuberLoss(), "S": nn.SmoothL1Loss()}
 
@@ -78,17 +86,53 @@ def test_the_squared_error_of_a_line_is_its_quadratic() -> None:
 
 
 def test_blocks_of_parameters_smaller_than_the_grid(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
-    module = sys.modules["toyml.measures.landscape"]
     net = mlp(2, 3, 1)
     plane, (x, y) = any_plane(net), data(4)
     a = torch.linspace(-1, 1, 9).double()
     expected = landscape(net, LOSSES, plane, a, a, x, y)
-    monkeypatch.setattr(module, "fitting", lambda size, device: 10)
+    monkeypatch.setattr(points, "fitting", lambda size, device: 10)
     got = landscape(net, LOSSES, plane, a, a, x, y, chunk=4)
     for name in LOSSES:
         torch.testing.assert_close(got[name], expected[name], rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("block", [10**6, 7])
+def test_landscapes_of_several_planes_are_those_of_each(
+    block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(points, "fitting", lambda size, device: block)
+    net = mlp(2, 3, 1)
+    first, path, (x, y) = any_plane(net), random_stack(net, 4, 9), data(4)
+    planes = planes_along(first, path)
+    a, b = torch.linspace(-1, 1, 3).double(), torch.linspace(0, 2, 2).double()
+    got = landscapes(net, LOSSES, planes, a, b, x, y)
+    assert all(got[name].shape == (4, 2, 3) for name in LOSSES)
+    for s, plane in enumerate(planes):
+        assert all(torch.equal(p, path[name][s]) for name, p in plane.origin.items())
+        assert torch.equal(plane.rows(), first.rows())
+        one = landscape(net, LOSSES, plane, a, b, x, y)
+        for name in LOSSES:
+            torch.testing.assert_close(got[name][s], one[name], rtol=1e-12, atol=1e-14)
+    with pytest.raises(ValueError, match="planes is empty"):
+        landscapes(net, LOSSES, [], a, b, x, y)
+
+
+@settings(max_examples=15, deadline=None)
+@given(g=st.integers(1, 6), seed=st.integers(0, 1000), wrap=st.booleans())
+def test_swapping_the_directions_transposes_and_mirroring_one_flips(
+    g: int, seed: int, wrap: bool
+) -> None:
+    net = Wrapped(mlp(2, 2, 1)) if wrap else mlp(2, 2, 1)
+    stack, (x, y) = random_stack(net, 3, seed), data(5)
+    origin, u, v = ({name: p[i] for name, p in stack.items()} for i in range(3))
+    a, b = torch.linspace(-1, 1.5, g).double(), torch.linspace(0, 2, 4).double()
+    mse = {"l": nn.MSELoss()}
+    plain = landscape(net, mse, Plane(origin, u, v), a, b, x, y)["l"]
+    swapped = landscape(net, mse, Plane(origin, v, u), b, a, x, y)["l"]
+    torch.testing.assert_close(swapped, plain.T, rtol=1e-12, atol=1e-14)
+    opposite = {name: -p for name, p in u.items()}
+    mirrored = landscape(net, mse, Plane(origin, opposite, v), -a.flip(0), b, x, y)["l"]
+    torch.testing.assert_close(mirrored, plain.flip(1), rtol=1e-12, atol=1e-14)
 
 
 def test_the_plane_and_the_module_stay_as_they_were() -> None:

@@ -69,7 +69,7 @@ def compile_training(
         raise ValueError(f"n must be at least 1, got {n}")
     if batch is not None and batch < 1:
         raise ValueError(f"batch must be at least 1 or None, got {batch}")
-    layers = _layers(net)
+    layers = layers_of(net)
     parameters = list(net.parameters())
     if sum(p.numel() for p in parameters) > MOST_PARAMETERS:
         raise NotCompilable(f"more than {MOST_PARAMETERS} parameters")
@@ -78,7 +78,7 @@ def compile_training(
     program = Program(
         double=_dtype(parameters) == torch.float64,
         layers=layers,
-        loss=_loss(loss, layers[-1]),
+        loss=loss_of(loss, layers[-1]),
         adam=_is_adam(optimizer),
         groups=_groups(optimizer, parameters),
         rows=n if batch is None else batch,
@@ -344,7 +344,8 @@ def _is_default(module: nn.Softplus) -> bool:
     return (module.beta, module.threshold) == (1, 20)
 
 
-def _layers(net: nn.Module) -> tuple[Layer, ...]:
+def layers_of(net: nn.Module) -> tuple[Layer, ...]:
+    """The layers of a net, each with its place in the flat parameters, or ``NotCompilable``."""
     offsets, at = {}, 0
     for p in net.parameters():
         offsets[id(p)] = at
@@ -413,7 +414,8 @@ def _dtype(parameters: list[nn.Parameter]) -> torch.dtype:
     return dtypes.pop()
 
 
-def _loss(loss: nn.Module, last: Layer) -> Loss:
+def loss_of(loss: nn.Module, last: Layer) -> Loss:
+    """The C form of a loss, or ``NotCompilable``."""
     name = type(loss).__name__
     if getattr(loss, "reduction", "mean") != "mean":
         raise NotCompilable(f"{name} has reduction {loss.reduction}, not mean")

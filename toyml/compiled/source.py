@@ -246,10 +246,10 @@ static double advance_power(double previous, double beta, long t, int known) {
 def c_source(program: Program) -> str:
     """The complete C text; exports ``train``."""
     parts = [
-        _head(program),
+        head(program, f"{'Adam' if program.adam else 'SGD'}, {program.rows} rows a step"),
         MATHEMATICS,
-        _functions(program),
-        _gather(program),
+        functions(program),
+        gather(program),
         _block(program),
         POWER if program.adam else "",
         *(_update(program, index) for index in range(len(program.groups))),
@@ -258,7 +258,8 @@ def c_source(program: Program) -> str:
     return "\n".join(part.strip() for part in parts if part) + "\n"
 
 
-def _head(program: Program) -> str:
+def head(program: Program, what: str) -> str:
+    """A comment on what the text is, types, constants of the mathematics, and sizes."""
     widths = "-".join(str(layer.outputs) for layer in program.layers)
     kind, terms, atanh_terms = ("double", 13, 17) if program.double else ("float", 7, 9)
     suffix = "" if program.double else "f"
@@ -277,8 +278,7 @@ def _head(program: Program) -> str:
     for k in range(1, terms + 1):
         factorials.append(factorials[-1] * k)
     lines = [
-        f"/* {program.layers[0].inputs}-{widths}, {program.loss.name}, "
-        f"{'Adam' if program.adam else 'SGD'}, {program.rows} rows a step. */",
+        f"/* {program.layers[0].inputs}-{widths}, {program.loss.name}, {what}. */",
         "#include <math.h>",
         "#include <stdint.h>",
         "#include <string.h>",
@@ -304,7 +304,8 @@ def _horner(coefficients: list[float], name: str) -> str:
     return text
 
 
-def _functions(program: Program) -> str:
+def functions(program: Program) -> str:
+    """Activations and the loss, with their slopes."""
     lines = []
     for index, activation in enumerate((layer.activation for layer in program.layers), 1):
         if activation.slope:
@@ -316,7 +317,7 @@ def _functions(program: Program) -> str:
     return "\n".join(lines)
 
 
-def _gather(program: Program) -> str:
+def gather(program: Program) -> str:
     """Rows into blocks with points innermost; gaps are filled with the first row."""
     return """
 static void place(const T *x, const T *y, long row, T *X, T *Y, long at) {
@@ -355,7 +356,7 @@ def _block(program: Program) -> str:
     for index, layer in enumerate(program.layers, 1):
         lines.append(f"    _Alignas(64) T a{index}[{layer.outputs} * B];")
     for index in range(1, last + 1):
-        lines += _forward(program, index)
+        lines += forward(program, index)
     lines += [
         "    T sum = 0;",
         "    for (int o = 0; o < K; o++) {",
@@ -392,7 +393,8 @@ def _over(program: Program, name: str, count: int) -> list[str]:
     return [*pragma, f"    for (int {name} = 0; {name} < {count}; {name}++) {{"]
 
 
-def _forward(program: Program, index: int) -> list[str]:
+def forward(program: Program, index: int) -> list[str]:
+    """Statements that fill a block's activations of one layer from those before."""
     layer = program.layers[index - 1]
     looped, rest = _split(layer.inputs, UNROLLED)
     bias = "0" if layer.bias is None else f"w[{layer.bias} + o]"

@@ -13,6 +13,7 @@ from toyml.measures.curvature import (
 from toyml.measures.directions import (
     filter_normalized_plane,
     plane_through,
+    planes_along,
     principal_plane,
     random_plane,
 )
@@ -29,7 +30,7 @@ from toyml.measures.hidden import (
     step_prediction,
     thresholds,
 )
-from toyml.measures.landscape import landscape
+from toyml.measures.landscape import landscape, landscapes
 from toyml.measures.line import losses_along
 from toyml.measures.plane import (
     Plane,
@@ -64,6 +65,7 @@ __all__ = [
     "hidden_lines",
     "lanczos",
     "landscape",
+    "landscapes",
     "leading_eigenpairs",
     "losses",
     "losses_along",
@@ -74,6 +76,7 @@ __all__ = [
     "plane_of_parameters",
     "plane_of_rows",
     "plane_through",
+    "planes_along",
     "principal_plane",
     "project",
     "random_plane",

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from toyml.measures.chain import read_chain
 from toyml.measures.flat import flatten, unflatten
-from toyml.measures.forward import Parameters, check
+from toyml.measures.forward import Parameters, check, stack_size
 from toyml.measures.plane import Plane, plane_of_rows
 
 HOMOGENEOUS: frozenset[type[nn.Module]] = frozenset({nn.Identity, nn.LeakyReLU, nn.ReLU})
@@ -235,6 +235,27 @@ def plane_through(first: Parameters, second: Parameters, third: Parameters) -> P
             "the three snapshots lie on one line and span no plane; give three that do not"
         )
     return plane_of_rows(first, basis)
+
+
+def planes_along(plane: Plane, trajectory: Parameters) -> list[Plane]:
+    """A plane moved to every snapshot of a path, its directions kept: for a landscape each.
+
+    Args:
+        plane: The plane whose directions are taken.
+        trajectory: Snapshots, [t, ...] by name.
+
+    Raises:
+        ValueError: Names or shapes that are not the plane's.
+    """
+    t = stack_size(trajectory)
+    return [
+        Plane(
+            {name: p[s].detach() for name, p in trajectory.items()},
+            plane.direction_1,
+            plane.direction_2,
+        )
+        for s in range(t)
+    ]
 
 
 def _orthonormal(first: Tensor, second: Tensor) -> Tensor | None:

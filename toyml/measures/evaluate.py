@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from toyml.measures.forward import Forward, Parameters, check, chunks, gathered
 from toyml.measures.objective import Objective, objective
+from toyml.measures.points import losses_of_points
 
 
 def snapshot(net: nn.Module) -> dict[str, Tensor]:
@@ -85,10 +86,13 @@ def losses(
         tensor([1., 4.])
     """
     t = check(net, parameters, x, y)
-    measure = objective(loss, y)
-    with torch.no_grad(), Forward(net, x) as forward:
-        size = forward.chunk(parameters) if chunk is None else chunk
-        return gathered(lambda p: measure(forward(p)), parameters, t, size)
+    if chunk is not None and chunk < 1:
+        raise ValueError(f"chunk is {chunk}; it has to be at least 1 snapshot")
+
+    def points(piece: slice) -> Parameters:
+        return {name: p[piece].detach() for name, p in parameters.items()}
+
+    return losses_of_points(net, [loss], points, t, x, y, chunk)[0]
 
 
 def gradients(

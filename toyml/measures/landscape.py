@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from toyml.measures.forward import Forward, Parameters, check, chunks, fitting, stack_size
-from toyml.measures.objective import objective
+from toyml.measures.forward import Parameters, check
 from toyml.measures.plane import Plane, at
+from toyml.measures.points import losses_of_points
 
 
 def landscape(
@@ -57,47 +57,59 @@ def landscape(
         tensor([[ 0.,  1.,  2.],
                 [10., 11., 12.]])
     """
-    check_grid(net, losses, plane.origin, (a, b), x, y, chunk)
-    across, up = (axis.reshape(-1) for axis in torch.meshgrid(a, b, indexing="xy"))
-
-    def points(piece: slice) -> dict[str, Tensor]:
-        return at(plane, across[piece], up[piece])
-
-    values = losses_of_points(net, losses, plane.origin, points, len(across), x, y, chunk)
-    return {name: row.view(len(b), len(a)) for name, row in zip(losses, values, strict=True)}
+    values = landscapes(net, losses, [plane], a, b, x, y, chunk=chunk)
+    return {name: grids[0] for name, grids in values.items()}
 
 
-def losses_of_points(
+def landscapes(
     net: nn.Module,
     losses: Mapping[str, nn.Module],
-    origin: Parameters,
-    points: Callable[[slice], dict[str, Tensor]],
-    count: int,
+    planes: Sequence[Plane],
+    a: Tensor,
+    b: Tensor,
     x: Tensor,
     y: Tensor,
-    chunk: int | None,
-) -> Tensor:
-    """Losses [len(losses), count] at points whose parameters ``points`` makes, a slice at a time.
+    *,
+    chunk: int | None = None,
+) -> dict[str, Tensor]:
+    """The same grid on several planes, such as ``planes_along`` a path: one for each snapshot.
 
-    A small net's parameters are made for many chunks at once: one by one, that would take as long
-    as evaluating them.
+    Args:
+        net: Any module that maps x [n, d] to [n, k].
+        losses: Loss modules by name, as for ``landscape``.
+        planes: At least one, all in the parameters of the net.
+        a: Coordinates along the first direction of each [g1].
+        b: Coordinates along the second [g2].
+        x: Inputs [n, d], in the dtype of the planes.
+        y: Targets.
+        chunk: Grid points evaluated at once; by default as many as fit the cache.
+
+    Returns:
+        [number of planes, g2, g1] by name of the loss.
+
+    Raises:
+        ValueError: No planes, or what ``landscape`` refuses.
     """
-    single = {name: p.detach().unsqueeze(0) for name, p in origin.items()}
-    measures = [objective(loss, y) for loss in losses.values()]
-    values = x.new_empty(len(losses), count)
-    scalars = sum(p.numel() for p in origin.values())
-    with torch.no_grad(), Forward(net, x) as forward:
-        size = forward.chunk(single) if chunk is None else chunk
-        block = size * max(1, fitting(scalars * x.element_size(), x.device) // size)
-        done = 0
-        for start in range(0, count, block):
-            made = points(slice(start, min(start + block, count)))
-            for part in chunks(made, stack_size(made), size):
-                output = forward(part)
-                piece = slice(done, done := done + len(output))
-                for row, measure in zip(values, measures, strict=True):
-                    row[piece] = measure(output)
-    return values
+    if not planes:
+        raise ValueError("planes is empty; give at least one")
+    for plane in planes:
+        check_grid(net, losses, plane.origin, (a, b), x, y, chunk)
+    across, up = (axis.reshape(-1) for axis in torch.meshgrid(a, b, indexing="xy"))
+    size = len(across)
+
+    def points(piece: slice) -> Parameters:
+        parts = []
+        for k in range(piece.start // size, (piece.stop - 1) // size + 1):
+            some = slice(max(piece.start - k * size, 0), piece.stop - k * size)
+            parts.append(at(planes[k], across[some], up[some]))
+        if len(parts) == 1:
+            return parts[0]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    total = len(planes) * size
+    values = losses_of_points(net, list(losses.values()), points, total, x, y, chunk)
+    shape = (len(planes), len(b), len(a))
+    return {name: row.view(shape) for name, row in zip(losses, values, strict=True)}
 
 
 def check_grid(

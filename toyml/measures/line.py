@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from toyml.measures.forward import Parameters
-from toyml.measures.landscape import check_grid, losses_of_points
+from toyml.measures.landscape import check_grid
+from toyml.measures.points import losses_of_points
 
 
 def losses_along(
@@ -59,7 +60,7 @@ def losses_along(
             name: _between(p.detach(), second[name].detach(), some) for name, p in first.items()
         }
 
-    values = losses_of_points(net, losses, first, points, len(ts), x, y, chunk)
+    values = losses_of_points(net, list(losses.values()), points, len(ts), x, y, chunk)
     return dict(zip(losses, values, strict=True))
 
 
