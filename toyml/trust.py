@@ -22,7 +22,10 @@ from jsonargparse import _common as parser_state
 from toyml.errors import UserError
 
 ALLOWED = (
-    *(f"toyml.{room}" for room in ("callbacks", "claims", "data", "losses", "models", "optim")),
+    *(
+        f"toyml.{room}"
+        for room in ("callbacks", "claims", "data", "losses", "models", "optim", "views")
+    ),
     *("toyml.sweep", "toyml.tasks"),
     *("torch.nn", "torch.optim"),
     *(f"torchmetrics.{room}" for room in ("aggregation", "classification", "regression")),

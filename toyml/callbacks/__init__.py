@@ -8,6 +8,7 @@ from toyml.callbacks.curve_figures import Fit, SideErrors, Thresholds
 from toyml.callbacks.descent_figures import CompanionCheck, Lines, Stability
 from toyml.callbacks.figure import Drawing, Figure
 from toyml.callbacks.figures import AngleLaw, Boundary, Curves, Parameters
+from toyml.callbacks.force_figures import Forces
 from toyml.callbacks.hidden_figures import Activations, HiddenLines
 from toyml.callbacks.landscape_figures import Landscape, LossLine
 from toyml.callbacks.logistic_figures import Oscillation, SweepOfDecay
@@ -35,6 +36,7 @@ __all__ = [
     "Drawing",
     "Figure",
     "Fit",
+    "Forces",
     "HiddenLines",
     "Ladder",
     "Landscape",

@@ -118,12 +118,7 @@ class LossLandscapes(Figure):
     def words(self, run: Run) -> str:
         """The optimizer and its settings."""
         with ExitStack() as stack:
-            other = stack.enter_context(replayed(run, 0, optimizer=self.optimizer))
-            try:
-                return f"SGD with {sgd_settings(other).words()}"
-            except NotApplicable:
-                optimizer = other.task.optimizer(other.net.parameters())  # type: ignore[operator]
-                return type(optimizer).__name__
+            return optimizer_words(stack.enter_context(replayed(run, 0, optimizer=self.optimizer)))
 
     def length(self, run: Run) -> int:
         """Steps of each path."""
@@ -152,6 +147,15 @@ class LossLandscapes(Figure):
                 )
                 panels.append(make_panel(path, name, loss, surfaces[name].numpy()))
         return panels
+
+
+def optimizer_words(run: Run) -> str:
+    """The optimizer of a run and its settings."""
+    try:
+        return f"SGD with {sgd_settings(run).words()}"
+    except NotApplicable:
+        optimizer = run.task.optimizer(run.net.parameters())  # type: ignore[operator]
+        return type(optimizer).__name__
 
 
 def two_parameters(run: Run) -> tuple[str, str]:

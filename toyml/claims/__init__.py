@@ -22,6 +22,7 @@ from toyml.claims.claim import (
 )
 from toyml.claims.convention import GradientAt, RegressionPartsAt, RegressionWithin
 from toyml.claims.curvature import SharpnessAt, StableAtTheEnd
+from toyml.claims.forces import ForcesAddUp
 from toyml.claims.hidden import Enclosed, FloorHolds, LossBetween, RegionsOf
 from toyml.claims.logistic import (
     DecayThreshold,
@@ -95,6 +96,7 @@ __all__ = [
     "ExcessLoss",
     "FloorHolds",
     "FollowsScript",
+    "ForcesAddUp",
     "GradientAt",
     "GradientFactor",
     "HessianEigenvalue",

@@ -25,6 +25,7 @@ from toyml.plots.fit import (
     plot_step_prediction,
     plot_thresholds,
 )
+from toyml.plots.forces import plot_force_sizes, plot_forces, spread_out
 from toyml.plots.hidden import (
     Activations,
     HiddenLines,
@@ -84,6 +85,8 @@ __all__ = [
     "plot_distribution",
     "plot_fit",
     "plot_fits",
+    "plot_force_sizes",
+    "plot_forces",
     "plot_hidden_lines",
     "plot_landscape",
     "plot_law",
@@ -103,4 +106,5 @@ __all__ = [
     "plot_swing",
     "plot_thresholds",
     "set_title",
+    "spread_out",
 ]

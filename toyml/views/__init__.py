@@ -5,6 +5,7 @@ and words, and draws nothing. What is drawn is thinned here, never the record.
 """
 
 from toyml.views.curvature import CurvatureView, curvature_view
+from toyml.views.forces import ForcesView, forces_view
 from toyml.views.frames import frames
 from toyml.views.kept import kept
 from toyml.views.landscape import LandscapeView, landscape_view
@@ -23,6 +24,7 @@ __all__ = [
     "CurvaturePlane",
     "CurvatureView",
     "FilterNormalizedPlane",
+    "ForcesView",
     "LandscapeView",
     "LineView",
     "ParameterPlane",
@@ -31,6 +33,7 @@ __all__ = [
     "RandomPlane",
     "RunPlane",
     "curvature_view",
+    "forces_view",
     "frames",
     "kept",
     "landscape_view",
