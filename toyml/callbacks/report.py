@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from toyml.callbacks.after import AfterFit
+from toyml.callbacks.stage import scene
 from toyml.report.page import FigureItem, MetricRow, Page, VerdictRow, format_value, write
 from toyml.run import Run
 
@@ -74,6 +75,7 @@ class Report(AfterFit):
             command_report=f"python -m toyml report {run.folder}" if run.config else "",
             config_yaml=config.read_text(encoding="utf-8") if run.config else "",
             environment=environment,
+            scene=scene({run.name: run}),
         )
 
 

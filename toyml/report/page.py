@@ -15,10 +15,18 @@ from typing import Literal
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+<<<<<<< HEAD
 from toyml.files import replace
+=======
+from toyml.report.bundle import plotly_bundle
+from toyml.report.packing import pack
+from toyml.report.scene import Scene, wire
+from toyml.report.theme import DARK, LIGHT
+>>>>>>> 6068504 (The report page moves: panels of one slider over the steps, in one offline file)
 
 VERDICTS = ("holds", "fails", "refuted", "not applicable")
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+THEMES = {"light": LIGHT, "dark": DARK}
 State = Literal["finished", "unfinished", "diverged"]
 
 
@@ -175,6 +183,7 @@ class Page:
         config_yaml: The complete config as text.
         environment: Name to value: versions, seed, device, precision, threads, time per step.
         kind: What the page is about.
+        scene: The panels in motion.
 
     Raises:
         ValueError: An unknown status.
@@ -195,6 +204,7 @@ class Page:
     config_yaml: str = ""
     environment: Mapping[str, str | float] = field(default_factory=dict)
     kind: str = "Experiment"
+    scene: Scene | None = None
 
     def __post_init__(self) -> None:
         if self.status not in ("finished", "unfinished", "diverged"):
@@ -217,10 +227,15 @@ def render(page: Page) -> str:
         page: What it says; every text is escaped.
     """
     environment = _environment()
+    packed = pack({**wire(page.scene), "themes": THEMES}) if page.scene else ""
     return environment.get_template("page.html.j2").render(
         page=page,
         css=Markup(_text("page.css")),
         script=Markup(_text("page.js")),
+        # Base64 needs no escaping, and megabytes of it would take a while.
+        scene=Markup(packed),
+        plotly=Markup(plotly_bundle() if page.scene else ""),
+        motion=Markup(_text("scene.js") if page.scene else ""),
     )
 
 

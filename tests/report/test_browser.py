@@ -1,0 +1,340 @@
+"""Report pages in a real browser: they open without a word or a request, and everything moves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROOT
+from toyml import Run
+from toyml.cli import main
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
+from benchmarks.browser import browser, chromium  # noqa: E402 - it imports playwright
+
+pytestmark = pytest.mark.skipif(
+    chromium() is None, reason="no chromium on this machine; install one to test the pages in it"
+)
+
+SIZES = {"phone": (390, 844), "tablet": (820, 1180), "desktop": (1440, 900)}
+ONLY_THE_PAGE = """[{"class_path": "toyml.callbacks.Recorder"},
+{"class_path": "toyml.callbacks.Report", "init_args": {"question": "Why?"}}]"""
+CONFIGS = sorted(path.stem for path in (ROOT / "configs").glob("*.yaml"))
+QUICK = {"perceptron": 101, "rings": 150}
+"""Steps of the fits in the quick tests."""
+
+
+@dataclass
+class Seen:
+    """An open page, what it complained about and what it asked for."""
+
+    page: Any
+    complaints: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+    def shown(self, panel: str) -> Any:
+        """The data of a panel as the reader sees them, as numbers."""
+        return self.page.evaluate(
+            """(name) => JSON.parse(JSON.stringify(
+                toyml.panels.find((p) => p.spec.name === name).place.data,
+                (key, value) => ArrayBuffer.isView(value) ? Array.from(value) : value))""",
+            panel,
+        )
+
+    def cursor(self, panel: str) -> float:
+        """Where the line of the present step stands in a panel over the steps."""
+        return self.page.evaluate(
+            "(name) => toyml.panels.find((p) => p.spec.name === name).place.layout.shapes.at(-1).x0",
+            panel,
+        )
+
+    def names(self) -> list[str]:
+        return self.page.evaluate("() => toyml.panels.map((p) => p.spec.name)")
+
+    def settle(self) -> None:
+        """Let what was asked for be drawn."""
+        self.page.evaluate(
+            "() => new Promise((r) => requestAnimationFrame(() => requestAnimationFrame(r)))"
+        )
+
+    def draw_all(self) -> None:
+        """Scroll to every panel, so that all are drawn and stay in reach."""
+        self.page.evaluate(
+            """async () => {
+                for (const panel of toyml.panels) {
+                    panel.figure.scrollIntoView({ block: "center" });
+                    for (let i = 0; i < 100 && !(panel.near && panel.place.data); i++) {
+                        await new Promise((r) => setTimeout(r, 30));
+                    }
+                }
+                document.getElementById("lab").scrollIntoView();
+            }"""
+        )
+        self.settle()
+
+    def go(self, frame: int) -> None:
+        self.page.evaluate(
+            """(frame) => { for (const p of toyml.panels) p.near = true; toyml.stage.go(frame); }""",
+            frame,
+        )
+        self.settle()
+
+
+@pytest.fixture(scope="module")
+def started() -> Iterator[Any]:
+    with browser() as running:
+        yield running
+
+
+@contextmanager
+def opened(started: Any, path: Path, **settings: Any) -> Iterator[Seen]:
+    """Open a page without a network; at the end nothing may have gone wrong in it."""
+    settings = {"viewport": {"width": 1440, "height": 900}, **settings}
+    context = started.new_context(offline=True, **settings)
+    try:
+        seen = Seen(context.new_page())
+        seen.page.on(
+            "console",
+            lambda m: seen.complaints.append(m.text) if m.type in ("error", "warning") else None,
+        )
+        seen.page.on("pageerror", lambda error: seen.complaints.append(str(error)))
+        seen.page.on("request", lambda request: seen.requests.append(request.url))
+        seen.page.goto(path.resolve().as_uri())
+        seen.page.evaluate("() => toyml.opened")
+        yield seen
+        # Plotly reads its own canvas back for pictures; Chromium would like to be told before.
+        complaints = [c for c in seen.complaints if "willReadFrequently" not in c]
+        assert complaints == []
+        outside = [url for url in seen.requests if not url.startswith(("file:", "data:", "blob:"))]
+        assert outside == []
+    finally:
+        context.close()
+
+
+def make_page(name: str, steps: int | None, folder: Path, monkeypatch: Any) -> Run:
+    monkeypatch.chdir(folder)
+    words = ["fit", "--config", str(ROOT / "configs" / f"{name}.yaml")]
+    words += ["--trainer.callbacks", ONLY_THE_PAGE]
+    words += ["--trainer.max_steps", str(steps)] if steps else []
+    run = main(words)
+    assert isinstance(run, Run)
+    return run
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The pages of the quick fits, each made once."""
+    found = {}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, steps in QUICK.items():
+            run = make_page(name, steps, tmp_path_factory.mktemp(name), patch)
+            found[name] = run.folder.resolve() / "report.html"
+    return found
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_the_slider_and_the_keys_move_every_panel(
+    name: str, started: Any, pages: dict[str, Path]
+) -> None:
+    with opened(started, pages[name]) as seen:
+        everything_moves(seen)
+        page = seen.page
+        page.locator("[data-control=slider]").focus()
+        last = page.evaluate("() => toyml.stage.steps.length - 1")
+        page.keyboard.press("Home")
+        assert page.evaluate("() => toyml.stage.committed") == 0
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("ArrowLeft")
+        assert page.evaluate("() => toyml.stage.committed") == 1
+        page.keyboard.press("End")
+        assert page.evaluate("() => toyml.stage.committed") == last
+        page.locator("[data-control=slider]").fill("0")
+        assert page.evaluate("() => toyml.stage.committed") == 0
+        assert "step 0 of" in page.locator("[data-control=step]").inner_text()
+
+
+def everything_moves(seen: Seen) -> None:
+    """Each panel shows something else at the first step than at the last, and the same again."""
+    seen.draw_all()
+    last = seen.page.evaluate("() => toyml.stage.steps.length - 1")
+    names = seen.names()
+    assert {"loss", "weights"} <= set(names)
+    seen.go(last)
+    end = {name: seen.shown(name) for name in names}
+    told = seen.page.locator(".bar .now").inner_text()
+    seen.go(0)
+    start = {name: seen.shown(name) for name in names}
+    for name in names:
+        assert start[name] != end[name], f"{name} does not move"
+    assert seen.page.locator(".bar .now").inner_text() != told
+    assert seen.cursor("loss") == pytest.approx(0)
+    seen.go(last)
+    assert {name: seen.shown(name) for name in names} == end
+
+
+def test_what_is_shown_is_what_was_recorded(started: Any, pages: dict[str, Path]) -> None:
+    run = Run.load(pages["perceptron"].parent)
+    steps = run.trajectory.steps
+    with opened(started, pages["perceptron"]) as seen:
+        seen.draw_all()
+        for frame in (0, 7, -1):
+            stops = seen.page.evaluate("() => toyml.stage.steps")
+            seen.go(frame % len(stops))
+            weights = seen.shown("weights")[-1]["y"]
+            place = int((steps == stops[frame]).argmax())
+            assert weights == pytest.approx(run.trajectory.parameters.flat[place].tolist(), rel=1e-6)
+            text = seen.page.locator("#panel-weights .readings").inner_text()
+            assert f"{weights[0]:.5g}".replace("-", "−") in text
+
+
+def test_a_click_on_the_loss_jumps_and_the_pointer_previews(
+    started: Any, pages: dict[str, Path]
+) -> None:
+    with opened(started, pages["perceptron"]) as seen:
+        seen.draw_all()
+        page = seen.page
+        last = page.evaluate("() => toyml.stage.steps.length - 1")
+        seen.go(last)
+        page.locator("#panel-loss").scroll_into_view_if_needed()
+        box = page.locator("#panel-loss .nsewdrag").first.bounding_box()
+        middle, height = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        page.mouse.move(middle, height)
+        page.wait_for_timeout(300)
+        previewed = page.evaluate("() => [toyml.stage.frame, toyml.stage.committed]")
+        assert 0 < previewed[0] < last
+        assert previewed[1] == last
+        page.mouse.move(box["x"] - 200, box["y"] - 150)
+        page.wait_for_timeout(300)
+        assert page.evaluate("() => toyml.stage.frame") == last
+        page.mouse.click(middle, height)
+        page.wait_for_timeout(300)
+        assert page.evaluate("() => toyml.stage.committed") == previewed[0]
+
+
+def test_time_is_linear_or_logarithmic(started: Any, pages: dict[str, Path]) -> None:
+    with opened(started, pages["perceptron"]) as seen:
+        seen.draw_all()
+        page = seen.page
+        page.locator("[data-control=linear]").click()
+        seen.settle()
+        seen.go(1)
+        assert page.locator("[data-control=linear]").get_attribute("aria-pressed") == "true"
+        assert seen.cursor("loss") == pytest.approx(page.evaluate("() => toyml.stage.steps[1]"))
+        early = int(page.locator("[data-control=slider]").input_value())
+        page.locator("[data-control=log]").click()
+        seen.settle()
+        assert page.locator("[data-control=log]").get_attribute("aria-pressed") == "true"
+        assert seen.cursor("loss") == pytest.approx(0.30103, abs=1e-4)  # log10(1 + 1)
+        assert int(page.locator("[data-control=slider]").input_value()) > early
+        steps = seen.shown("loss")[0]["x"]
+        assert steps[-1] == pytest.approx(2.0086, abs=1e-4)  # log10(1 + 101)
+
+
+def test_play_advances_and_pauses(started: Any, pages: dict[str, Path]) -> None:
+    with opened(started, pages["perceptron"]) as seen:
+        page = seen.page
+        play = page.locator("[data-control=play]")
+        seen.go(0)
+        page.locator("[data-control=speed]").select_option("4")
+        play.click()
+        assert play.get_attribute("aria-label") == "Pause"
+        page.wait_for_timeout(700)
+        play.click()
+        assert play.get_attribute("aria-label") == "Play"
+        reached = page.evaluate("() => toyml.stage.committed")
+        assert reached > 0
+        page.wait_for_timeout(200)
+        assert page.evaluate("() => toyml.stage.committed") == reached
+
+
+def test_the_space_of_three_units_can_be_turned(started: Any, pages: dict[str, Path]) -> None:
+    with opened(started, pages["rings"]) as seen:
+        page = seen.page
+        seen.draw_all()
+        page.locator("#panel-hidden button", has_text="Space").click()
+        page.locator("#panel-hidden .plot canvas").first.wait_for()
+        page.locator("#panel-hidden").scroll_into_view_if_needed()
+        page.wait_for_timeout(500)
+        kinds = {trace["type"] for trace in seen.shown("hidden")}
+        assert kinds == {"scatter3d", "mesh3d"}
+        camera = "() => document.querySelector('#panel-hidden .plot')._fullLayout.scene.camera.eye"
+        before = page.evaluate(camera)
+        box = page.locator("#panel-hidden .plot").bounding_box()
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        page.mouse.move(x, y)
+        page.mouse.down()
+        page.mouse.move(x + 60, y + 10, steps=4)
+        page.mouse.up()
+        page.wait_for_timeout(500)
+        assert page.evaluate(camera) != before
+        first = seen.shown("hidden")[0]["x"]
+        seen.go(0)
+        assert seen.shown("hidden")[0]["x"] != first
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_every_screen(
+    scheme: str, started: Any, pages: dict[str, Path], tmp_path: Path
+) -> None:
+    with opened(started, pages["rings"], color_scheme=scheme) as seen:
+        for size, (width, height) in SIZES.items():
+            seen.page.set_viewport_size({"width": width, "height": height})
+            seen.draw_all()
+            seen.page.wait_for_timeout(300)  # Plotly follows the window after a moment
+            fits = "() => document.documentElement.scrollWidth <= innerWidth"
+            assert seen.page.evaluate(fits), f"the page is wider than the {size}"
+            for name in seen.names():
+                assert seen.page.evaluate(INSIDE, name), f"{name} sticks out on the {size}"
+            bar = seen.page.locator(".bar").bounding_box()
+            assert 0 <= bar["y"], "the slider is out of view"
+            assert bar["y"] + bar["height"] <= height + 1
+            seen.page.screenshot(path=tmp_path / f"{size}.png")
+            assert (tmp_path / f"{size}.png").stat().st_size > 10_000
+
+
+INSIDE = """(name) => {
+    const figure = document.getElementById(`panel-${name}`);
+    const plot = figure.querySelector(".main-svg").getBoundingClientRect();
+    const box = figure.getBoundingClientRect();
+    return plot.left >= box.left && plot.right <= box.right && plot.height > 150;
+}"""
+
+
+def test_the_ground_changes_while_the_page_is_open(started: Any, pages: dict[str, Path]) -> None:
+    ink = "() => document.querySelector('#panel-loss .plot')._fullLayout.font.color"
+    with opened(started, pages["perceptron"], color_scheme="light") as seen:
+        seen.draw_all()
+        assert seen.page.evaluate(ink) == "#24292F"
+        seen.page.emulate_media(color_scheme="dark")
+        seen.settle()
+        assert seen.page.evaluate(ink) == "#E4E6E9"
+
+
+def test_without_javascript_the_page_says_so(started: Any, pages: dict[str, Path]) -> None:
+    context = started.new_context(offline=True, java_script_enabled=False)
+    try:
+        page = context.new_page()
+        page.goto(pages["perceptron"].as_uri())
+        assert page.locator("h1").inner_text() == "Why?"
+        assert not page.locator(".bar").is_visible()
+        assert page.locator("noscript").first.is_visible()
+    finally:
+        context.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_experiment_moves_in_full(
+    name: str, started: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_page(name, None, tmp_path, monkeypatch)
+    page = run.folder / "report.html"
+    assert page.stat().st_size < 8e6
+    with opened(started, page) as seen:
+        everything_moves(seen)

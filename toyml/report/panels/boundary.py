@@ -1,0 +1,124 @@
+"""The panel of a classifier's boundary in the plane of its inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from toyml.report.packing import levels
+from toyml.report.panels.layout import bar, of_rows, plain, plane, points
+from toyml.report.scene import Move, Panel, Plot, Spec
+from toyml.report.theme import line_token
+
+if TYPE_CHECKING:
+    from toyml.views.boundary import BoundaryView
+
+Lines = Mapping[str, tuple[tuple[float, float], float]]
+
+
+def boundary_panel(views: Mapping[str, BoundaryView], references: Lines | None = None) -> Panel:
+    """What the net says over the plane, with the data; for several runs their boundaries alone.
+
+    Args:
+        views: By name of the run; of one run the name is not shown.
+        references: By name the normal (w1, w2) and constant b of lines w · x + b = 0 to draw.
+    """
+    first = next(iter(views.values()))
+    alone = len(views) == 1
+    fields = [_field(view) if alone else _line(name, i, view)
+              for i, (name, view) in enumerate(views.items())]
+    data = [
+        *fields,
+        *(_reference(name, i, w, b, first) for i, (name, (w, b)) in enumerate((references or {}).items())),
+        *points(first.x[:, 0], first.x[:, 1], first.y, first.level is not None),
+    ]
+    moves = [
+        Move(i, "z", levels(view.field), view.steps) for i, view in enumerate(views.values())
+    ]
+    what = (
+        f"The line is where the {first.quantity} is {first.level:g}."
+        if first.level is not None
+        else f"Colors show the {first.quantity}."
+    )
+    last = int(max(view.steps[-1] for view in views.values()))
+    named = f" Lines of theory: {', '.join(references)}." if references else ""
+    title = "What the model says in the plane" if alone else "Where each run changes its mind"
+    return Panel(
+        name="boundary",
+        title=title,
+        caption=what + named + of_rows(len(first.x), first.total),
+        alt=f"Plane of the two inputs with {first.total:,} rows of data and the {first.quantity} "
+        f"of {'the model' if alone else ' and '.join(views)} from step {first.steps[0]:,} to "
+        f"{last:,}. {what}{named}",
+        plots=[
+            Plot("Boundary", data, plane("x₁", "x₂", first.xs, first.ys), moves),
+        ],
+    )
+
+
+def _field(view: BoundaryView) -> Spec:
+    contours: Spec = {"coloring": "heatmap", "showlines": False}
+    low, high = float(np.nanmin(view.field)), float(np.nanmax(view.field))
+    if view.level is not None:
+        low, high = 0.0, 1.0
+        contours = {
+            "coloring": "heatmap",
+            "start": view.level,
+            "end": view.level,
+            "size": 1,
+            "showlines": True,
+        }
+    return {
+        "type": "contour",
+        "name": view.quantity,
+        "x": view.xs,
+        "y": view.ys,
+        "zmin": low,
+        "zmax": high,
+        "zauto": False,
+        "autocontour": False,
+        "colorscale": "@probability",
+        "contours": contours,
+        "line": {"color": "@ink", "width": 2},
+        "colorbar": bar(view.quantity),
+        "hovertemplate": f"(%{{x:.3g}}, %{{y:.3g}})<br>{view.quantity} %{{z:.4f}}<extra></extra>",
+    }
+
+
+def _line(name: str, index: int, view: BoundaryView) -> Spec:
+    level = 0.5 if view.level is None else view.level
+    color = line_token(index)
+    return {
+        "type": "contour",
+        "name": plain(name),
+        "x": view.xs,
+        "y": view.ys,
+        "autocontour": False,
+        "contours": {"coloring": "none", "start": level, "end": level, "size": 1},
+        "line": {"color": color, "width": 2.5},
+        "showscale": False,
+        "showlegend": True,
+        "hoverinfo": "skip",
+    }
+
+
+def _reference(
+    name: str, index: int, w: tuple[float, float], b: float, view: BoundaryView
+) -> Spec:
+    """A line of theory, long enough for every zoom."""
+    length = float(np.hypot(*w))
+    foot = -b * np.asarray(w) / length**2
+    along = np.array([-w[1], w[0]]) / length
+    reach = 3 * float(abs(view.xs[-1] - view.xs[0]) + np.linalg.norm(foot))
+    ends = np.stack([foot - reach * along, foot + reach * along])
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": plain(name),
+        "x": ends[:, 0],
+        "y": ends[:, 1],
+        "line": {"color": line_token((2, 3, 5)[index % 3]), "width": 2, "dash": "dash"},
+        "hoverinfo": "name",
+    }

@@ -1,0 +1,224 @@
+"""Panels over the steps: the loss, the parameters, the curvature."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from toyml.report.panels.layout import axis, curve, layout, over_steps, plain, short, span
+from toyml.report.scene import Choice, Column, Move, Panel, Plot, Reading, Spec
+from toyml.report.theme import line_token
+
+if TYPE_CHECKING:
+    from toyml.views.curvature import CurvatureView
+    from toyml.views.loss import LossView
+    from toyml.views.weights import WeightsView
+
+NAMED = 8  # curves that a legend can name
+
+
+def loss_panel(views: Mapping[str, LossView]) -> Panel:
+    """The loss over the steps, the panel by which one jumps to a step.
+
+    Args:
+        views: By name of the run; of one run the name is not shown.
+    """
+    alone = len(views) == 1
+    data, moves, marks = [], [], []
+    for i, (name, view) in enumerate(views.items()):
+        data.append(
+            curve("training rows" if alone else name, i, x=view.steps, y=view.loss,
+                  hovertemplate="%{y:.6g}")
+        )
+        marks.append(_mark(i))
+    for i, (name, view) in enumerate(views.items()):
+        moves += [
+            Move(len(data) + i, "x", view.steps[:, None], view.steps),
+            Move(len(data) + i, "y", view.loss[:, None], view.steps),
+        ]
+    data += marks
+    for i, (name, view) in enumerate(views.items()):
+        if view.held_out is not None:
+            steps, values = view.held_out
+            label = "held-out rows" if alone else f"{name}, held-out rows"
+            data.append(curve(label, i + 1 if alone else i, x=steps, y=values,
+                              hovertemplate="%{y:.6g}"))
+            data[-1]["line"]["dash"] = "dot"
+    every = np.concatenate([view.loss for view in views.values()])
+    kinds = list(dict.fromkeys(view.quantity for view in views.values()))
+    quantity = kinds[0] if len(kinds) == 1 else "loss (each run's own)"
+    words = "; ".join(
+        f"{name + ': ' if name and not alone else ''}{view.loss[0]:.6g} at step "
+        f"{view.steps[0]:,}, {view.loss[-1]:.6g} at step {view.steps[-1]:,}"
+        for name, view in views.items()
+    )
+    return Panel(
+        name="loss",
+        title="The loss over the steps",
+        caption=f"Click or tap to go to a step. {words[0].upper()}{words[1:]}.",
+        alt=f"Curve of the {quantity} over the steps: {words}.",
+        plots=[Plot("Loss", data, over_steps(quantity, every, showlegend=len(data) > 2),
+                    moves, time=True)],
+    )
+
+
+def _mark(index: int) -> Spec:
+    """The point that runs along a curve."""
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "marker": {
+            "size": 9,
+            "color": line_token(index),
+            "line": {"color": "@ground", "width": 2},
+        },
+        "showlegend": False,
+        "hoverinfo": "skip",
+    }
+
+
+def weights_panel(views: Mapping[str, WeightsView]) -> Panel:
+    """Every parameter over the steps, and their values at the step.
+
+    Args:
+        views: By name of the run; of several runs one parameter is chosen and drawn for each.
+    """
+    return _one_run(next(iter(views.values()))) if len(views) == 1 else _several_runs(views)
+
+
+def _one_run(view: WeightsView) -> Panel:
+    names = short(view.names)
+    p, few = len(names), len(names) <= NAMED
+    data = [
+        curve(name, i, x=view.steps, y=view.values[:, i], hovertemplate="%{y:.5g}")
+        for i, name in enumerate(names)
+    ]
+    for line in data:
+        line["line"]["width"] = 2 if few else 1.4
+    colors = [line_token(i) for i in range(p)]
+    mark = _mark(0)
+    mark["marker"] = {**mark["marker"], "color": colors, "size": 8 if few else 6}
+    over = Plot(
+        "Over the steps",
+        [*data, mark],
+        over_steps("value", view.values, showlegend=few, hovermode="x unified" if few else "closest"),
+        [
+            Move(p, "x", np.repeat(view.steps[:, None], p, axis=1), view.steps),
+            Move(p, "y", view.values, view.steps),
+        ],
+        time=True,
+    )
+    if not few:
+        for line, name in zip(data, names, strict=True):
+            line["hovertemplate"] = f"{plain(name)} %{{y:.5g}}<extra></extra>"
+    bars: Spec = {
+        "type": "bar",
+        "x": [plain(name) for name in names],
+        "marker": {"color": colors},
+        "hovertemplate": "%{x} = %{y:.6g}<extra></extra>",
+    }
+    now = Plot(
+        "At this step",
+        [bars],
+        layout(
+            xaxis=axis("", type="category", showgrid=False, tickangle=-50 if p > 4 else 0),
+            yaxis=axis("value", range=span(view.values, np.zeros(1)), zeroline=True,
+                       zerolinecolor="@muted"),
+            showlegend=False,
+        ),
+        [Move(0, "y", view.values, view.steps)],
+    )
+    of = f"All {p}" if p == view.total else f"The {p} that travel farthest of {view.total:,}"
+    ends = ", ".join(f"{n} {v:.5g}" for n, v in zip(names[:6], view.values[-1], strict=False))
+    return Panel(
+        name="weights",
+        title="The parameters",
+        caption=f"{of} parameters over the steps.",
+        alt=f"{of} parameters as curves over the steps; at step {view.steps[-1]:,} they are "
+        f"{ends}{' and so on' if p > 6 else ''}.",
+        plots=[over, now],
+        readings=[
+            Reading(name, view.values[:, i], view.steps)
+            for i, name in enumerate(names)
+            if p <= 4
+        ],
+    )
+
+
+def _several_runs(views: Mapping[str, WeightsView]) -> Panel:
+    shared = [n for n in next(iter(views.values())).names if all(n in v.names for v in views.values())]
+    names = short(shared)
+    data, columns, moves = [], [], []
+    for i, (name, view) in enumerate(views.items()):
+        places = [view.names.index(n) for n in shared]
+        values = view.values[:, places]
+        data.append(curve(name, i, x=view.steps, y=values[:, 0], hovertemplate="%{y:.5g}"))
+        columns.append(Column(i, "y", values, 0))
+        moves += [
+            Move(len(views) + i, "x", view.steps[:, None], view.steps),
+            Move(len(views) + i, "y", values[:, None, :], view.steps, choice=0),
+        ]
+    data += [_mark(i) for i in range(len(views))]
+    return Panel(
+        name="weights",
+        title="A parameter of every run",
+        caption=f"One of the {len(names)} parameters that the runs share; choose which.",
+        alt=f"A parameter, chosen among {', '.join(names[:8])}, over the steps for "
+        f"{' and '.join(views)}.",
+        plots=[
+            Plot(
+                "Over the steps",
+                data,
+                over_steps(plain(names[0]), np.zeros(1)),
+                moves,
+                columns,
+                [Choice("parameter", names, 0, ("yaxis.title.text",))],
+                time=True,
+            )
+        ],
+    )
+
+
+def curvature_panel(views: Mapping[str, CurvatureView]) -> Panel:
+    """The sharpness over the steps against the limit of the optimizer in use.
+
+    Args:
+        views: By name of the run; of one run the name is not shown.
+    """
+    alone = len(views) == 1
+    data: list[Spec] = []
+    readings = []
+    for i, (name, view) in enumerate(views.items()):
+        data.append(curve("sharpness" if alone else name, i, x=view.steps, y=view.sharpness,
+                          hovertemplate="%{y:.5g}"))
+        readings.append(Reading("sharpness" if alone else name, view.sharpness, view.steps))
+    count = len(data)
+    moves = []
+    for i, view in enumerate(views.values()):
+        data.append(_mark(i))
+        moves += [
+            Move(count + i, "x", view.steps[:, None], view.steps),
+            Move(count + i, "y", view.sharpness[:, None], view.steps),
+        ]
+    for i, (name, view) in enumerate(views.items()):
+        if view.limit is not None:
+            label = f"limit {view.formula}" if alone else f"{name}, limit {view.formula}"
+            data.append(curve(label, 1 if alone else i, x=view.steps, y=view.limit,
+                              hovertemplate="%{y:.5g}"))
+            data[-1]["line"]["dash"] = "dash"
+            if alone:
+                readings.append(Reading("limit", view.limit, view.steps))
+    every = np.concatenate([view.sharpness for view in views.values()])
+    words = " ".join(
+        view.words if alone else f"{name}: {view.words}" for name, view in views.items()
+    )
+    return Panel(
+        name="curvature",
+        title="Curvature against the limit of the optimizer",
+        caption=words,
+        alt=f"Largest eigenvalue of the Hessian over the steps. {words}",
+        plots=[Plot("Curvature", data, over_steps("sharpness", every), moves, time=True)],
+        readings=readings,
+    )

@@ -1,0 +1,67 @@
+"""The panel of a curve that is fitted to points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from toyml.report.packing import levels
+from toyml.report.panels.layout import axis, curve, layout, of_rows, span
+from toyml.report.scene import Move, Panel, Plot
+
+if TYPE_CHECKING:
+    from toyml.views.fit import FitView
+
+
+def fit_panel(views: Mapping[str, FitView]) -> Panel:
+    """The data and the model's curve; for several runs a curve of each.
+
+    Args:
+        views: By name of the run; of one run the name is not shown.
+    """
+    first = next(iter(views.values()))
+    alone = len(views) == 1
+    rows = {
+        "type": "scatter",
+        "mode": "markers",
+        "name": "data",
+        "x": first.x,
+        "y": first.y,
+        "marker": {"color": "@line0" if alone else "@muted", "size": 5 if len(first.x) > 60 else 7,
+                   "opacity": 0.75},
+        "hovertemplate": "(%{x:.4g}, %{y:.4g})<extra>data</extra>",
+    }
+    data = [rows]
+    moves = []
+    for i, (name, view) in enumerate(views.items()):
+        label = "model" if alone else name
+        line = curve(label, 1 if alone else i, x=view.grid,
+                     hovertemplate="(%{x:.4g}, %{y:.5g})<extra>" + "model</extra>")
+        line["line"]["width"] = 2.5
+        data.append(line)
+        moves.append(Move(i + 1, "y", levels(clipped(view)), view.steps))
+    low, high = span(first.y, room=0.3)
+    last = int(max(view.steps[-1] for view in views.values()))
+    caption = "The curve is the prediction over the whole range of the input."
+    return Panel(
+        name="fit",
+        title="The fit" if alone else "The fit of each run",
+        caption=caption + of_rows(len(first.x), first.total),
+        alt=f"{first.total:,} points with the prediction of "
+        f"{'the model' if alone else ' and '.join(views)} as a curve, from step "
+        f"{first.steps[0]:,} to {last:,}.",
+        plots=[
+            Plot("Fit", data,
+                 layout(xaxis=axis("x", range=[float(first.grid[0]), float(first.grid[-1])]),
+                        yaxis=axis("y", range=[low, high])), moves),
+        ],
+    )
+
+
+def clipped(view: FitView) -> np.ndarray:
+    """The curves, cut off far beyond the picture so that rounding stays finer than a pixel."""
+    low, high = float(view.y.min()), float(view.y.max())
+    room = 20 * ((high - low) or max(abs(high), 1.0))
+    return np.clip(view.curves, low - room, high + room)

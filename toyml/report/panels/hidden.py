@@ -1,0 +1,231 @@
+"""The panel of the hidden units: their lines, their responses, and the space they span."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from toyml.report.packing import levels
+from toyml.report.panels.layout import axis, curve, layout, of_rows, plane, points, span
+from toyml.report.scene import Choice, Move, Panel, Plot, Spec
+from toyml.report.theme import line_token
+
+if TYPE_CHECKING:
+    from toyml.views.hidden import HiddenView
+
+ARROW = 0.06  # length of the stroke to the side where a unit is on, as a share of the picture
+
+
+def hidden_panel(view: HiddenView) -> Panel:
+    """What the hidden units of one run do."""
+    h = view.activations.shape[2]
+    plots = []
+    if view.lines is not None:
+        plots.append(lines_plot(view))
+    if view.responses is not None:
+        plots.append(responses_plot(view))
+    plots.append(space_plot(view))
+    units = f"{h} hidden unit{'s' if h > 1 else ''}"
+    words = []
+    if view.lines is not None:
+        words.append("A unit switches at its line; the short stroke points to where it is on.")
+    if view.responses is not None:
+        words.append("Each curve is the activation of one unit over the input.")
+    if h >= 3:
+        words.append("In the space, each row has the activations of three units as coordinates.")
+    elif h == 2:
+        words.append("In the space, each row has the activations of both units as coordinates.")
+    if view.plane is not None:
+        words.append("The plane is where the output changes its mind.")
+    last = int(view.steps[-1])
+    return Panel(
+        name="hidden",
+        title=f"The {units}" if h > 1 else "The hidden unit",
+        caption=" ".join(words) + of_rows(len(view.x), view.total),
+        alt=f"{', '.join(p.label.lower() for p in plots).capitalize()} of {units} from step "
+        f"{view.steps[0]:,} to {last:,}, with {len(view.x):,} rows. {' '.join(words)}",
+        plots=plots,
+    )
+
+
+def lines_plot(view: HiddenView) -> Plot:
+    """The line of each unit over the data, with a stroke to its positive side."""
+    assert view.lines is not None
+    assert view.normals is not None
+    assert view.box is not None
+    xmin, xmax, ymin, ymax = view.box
+    t, h = view.lines.shape[:2]
+    middle = view.lines.mean(axis=2)
+    tip = middle + ARROW * (xmax - xmin) * view.normals
+    gap = np.full_like(middle, np.nan)
+    # [t, h, 5, 2]: one end, the other, a gap, and the stroke.
+    strokes = np.stack([view.lines[:, :, 0], view.lines[:, :, 1], gap, middle, tip], axis=2)
+    data = points(view.x[:, 0], view.x[:, 1], view.y, view.classes)
+    moves = []
+    colors = [i for i in range(7) if i not in (0, 1)] if view.classes else list(range(7))
+    for unit in range(h):
+        line = curve(f"unit {unit + 1}", colors[unit % len(colors)], hoverinfo="name")
+        line["line"]["width"] = 2.5
+        moves += [
+            Move(len(data), key, strokes[:, unit, :, place].reshape(t, -1), view.steps)
+            for place, key in enumerate("xy")
+        ]
+        data.append(line)
+    frame = plane("x₁", "x₂", np.array([xmin, xmax]), np.array([ymin, ymax]))
+    return Plot("Lines", data, frame, moves)
+
+
+def responses_plot(view: HiddenView) -> Plot:
+    """The activation of each unit over the one input."""
+    assert view.grid is not None
+    assert view.responses is not None
+    h = view.responses.shape[2]
+    packed = [levels(view.responses[:, :, unit]) for unit in range(h)]
+    data = [
+        curve(f"unit {unit + 1}", unit, x=view.grid,
+              hovertemplate=f"unit {unit + 1}: %{{y:.4f}} at %{{x:.4g}}<extra></extra>")
+        for unit in range(h)
+    ]
+    return Plot(
+        "Responses",
+        data,
+        layout(
+            xaxis=axis("x", range=[float(view.grid[0]), float(view.grid[-1])]),
+            yaxis=axis("activation", range=span(view.responses)),
+            showlegend=h <= 8,
+        ),
+        [Move(unit, "y", packed[unit], view.steps) for unit in range(h)],
+    )
+
+
+def space_plot(view: HiddenView) -> Plot:
+    """The rows with the activations of up to three units as coordinates."""
+    h = view.activations.shape[2]
+    if h == 1:
+        return _strip(view)
+    keys = "xyz"[: min(h, 3)]
+    data, moves = [], []
+    for label, rows, marker in _groups(view):
+        mine = view.activations[:, rows]
+        packed = levels(mine)
+        data.append(
+            {
+                "type": "scatter3d" if h >= 3 else "scatter",
+                "mode": "markers",
+                "name": label,
+                "marker": {**marker, "size": 3.5 if h >= 3 else 6},
+                "hovertemplate": ", ".join(f"%{{{key}:.3f}}" for key in keys)
+                + f"<extra>{label}</extra>",
+            }
+        )
+        moves += [
+            Move(len(data) - 1, key, packed, view.steps, choice=place)
+            for place, key in enumerate(keys)
+        ]
+    if view.plane is not None:
+        data.append(_cut())
+        moves += [
+            Move(len(data) - 1, key, view.plane[:, :, place], view.steps)
+            for place, key in enumerate(keys)
+        ]
+    bounds = span(view.activations)
+    names = [f"unit {i + 1}" for i in range(h)]
+    prefix = "scene." if h >= 3 else ""
+    choices = [
+        Choice(key, names, place, (f"{prefix}{key}axis.title.text",))
+        for place, key in enumerate(keys)
+    ]
+    return Plot("Space", data, _space(names, bounds, h >= 3), moves, choices=choices)
+
+
+def _space(names: list[str], bounds: list[float], three: bool) -> Spec:
+    if not three:
+        return layout(
+            xaxis=axis(names[0], range=bounds, constrain="domain"),
+            yaxis=axis(names[1], range=bounds, constrain="domain", scaleanchor="x"),
+        )
+    sides = {
+        f"{key}axis": {
+            "title": {"text": names[place], "font": {"size": 11}},
+            "range": bounds,
+            "gridcolor": "@faint",
+            "zeroline": False,
+            "showbackground": False,
+            "linecolor": "@muted",
+            "tickfont": {"size": 10},
+            "nticks": 5,
+        }
+        for place, key in enumerate("xyz")
+    }
+    return layout(
+        margin={"l": 0, "r": 0, "t": 4, "b": 0},
+        scene={
+            **sides,
+            "aspectmode": "cube",
+            "dragmode": "turntable",
+            "camera": {"eye": {"x": 1.45, "y": 1.45, "z": 0.95}},
+            "bgcolor": "rgba(0,0,0,0)",
+        },
+    )
+
+
+def _groups(view: HiddenView) -> list[tuple[str, Any, Spec]]:
+    """Rows that share a color: classes, or all of them by target."""
+    if view.classes:
+        return [
+            (
+                f"class {label}",
+                np.flatnonzero(view.y == label),
+                {"color": f"@class{label}", "symbol": ("circle", "diamond")[label]},
+            )
+            for label in (0, 1)
+            if (view.y == label).any()
+        ]
+    value, name = (view.x[:, 0], "x") if view.grid is not None else (view.y, "target")
+    marker = {
+        "color": value,
+        "colorscale": "Viridis",
+        "colorbar": {"title": {"text": name}, "thickness": 9, "outlinewidth": 0},
+    }
+    return [("rows", np.arange(len(view.x)), marker)]
+
+
+def _cut() -> Spec:
+    """The polygon in which the output's plane cuts the cube, as a fan of triangles."""
+    return {
+        "type": "mesh3d",
+        "name": "output changes its mind",
+        "i": [0, 0, 0, 0],
+        "j": [1, 2, 3, 4],
+        "k": [2, 3, 4, 5],
+        "color": line_token(2),
+        "opacity": 0.35,
+        "flatshading": True,
+        "lighting": {"ambient": 1, "diffuse": 0, "specular": 0},
+        "hoverinfo": "name",
+        "showlegend": True,
+    }
+
+
+def _strip(view: HiddenView) -> Plot:
+    """One unit: its activation along one axis, the target along the other."""
+    data, moves = [], []
+    for label, rows, marker in _groups(view):
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": label,
+                "y": view.y[rows],
+                "marker": {**marker, "size": 7, "opacity": 0.6},
+                "hovertemplate": f"%{{x:.4f}}<extra>{label}</extra>",
+            }
+        )
+        moves.append(Move(len(data) - 1, "x", levels(view.activations[:, rows, 0]), view.steps))
+    frame = layout(
+        xaxis=axis("activation of the unit", range=span(view.activations)),
+        yaxis=axis("target", range=span(view.y, room=0.2)),
+    )
+    return Plot("Space", data, frame, moves)

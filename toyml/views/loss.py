@@ -1,0 +1,78 @@
+"""The loss over the steps."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toyml import measures
+from toyml.claims import NotApplicable
+from toyml.errors import UserError
+from toyml.run import Run
+from toyml.views.frames import frames
+from toyml.views.kept import kept
+
+
+class LossView(NamedTuple):
+    """Curves of the loss.
+
+    Attributes:
+        steps: Numbers of updates done [t].
+        loss: The loss of the parameters at these steps, on the training rows [t]; NaN where it is
+            not finite.
+        held_out: Steps [v] and losses [v] on rows that were not trained on, as logged; ``None``
+            without.
+        quantity: Name of the loss.
+    """
+
+    steps: NDArray[np.int64]
+    loss: NDArray[np.float64]
+    held_out: tuple[NDArray[np.int64], NDArray[np.float64]] | None
+    quantity: str
+
+
+@kept
+def loss_view(run: Run, most: int = 1000) -> LossView:
+    """Evaluate the loss at some snapshots; where that cannot be done, read the log.
+
+    Args:
+        run: The run.
+        most: Snapshots looked at, at most.
+
+    Raises:
+        NotApplicable: The loss can neither be evaluated nor was it logged.
+    """
+    steps, loss, quantity = evaluated(run, most) or logged(run)
+    shown = np.where(np.abs(loss) < 1e60, loss, np.nan)  # a diverging tail has no place on an axis
+    column = run.metrics.get("val_loss")
+    held_out = None
+    if column and column["value"]:
+        held_out = (np.asarray(column["step"], np.int64), np.asarray(column["value"], np.float64))
+    return LossView(steps, shown, held_out, quantity)
+
+
+def evaluated(
+    run: Run, most: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64], str] | None:
+    """Steps and the loss of the recorded parameters; ``None`` where it cannot be evaluated."""
+    chosen = frames(run, most)
+    if not len(chosen):
+        return None
+    try:
+        x, y = run.data
+        values = measures.losses(run.net, run.loss, run.trajectory.select(chosen), x, y)
+    except (UserError, ValueError, RuntimeError):
+        return None
+    return run.trajectory.steps[chosen], values.double().numpy(), type(run.loss).__name__
+
+
+def logged(run: Run) -> tuple[NDArray[np.int64], NDArray[np.float64], str]:
+    """Steps and losses of the log."""
+    for name in ("loss", "train_loss"):
+        column = run.metrics.get(name)
+        if column and column["value"]:
+            steps, values = np.asarray(column["step"], np.int64), np.asarray(column["value"], float)
+            return steps, values, f"logged {name}"
+    raise NotApplicable("the loss can neither be evaluated nor was it logged")

@@ -1,0 +1,62 @@
+"""The parameters over the steps."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from toyml import measures
+from toyml.claims import NotApplicable
+from toyml.run import Run
+from toyml.views.frames import frames
+from toyml.views.kept import kept
+
+
+class WeightsView(NamedTuple):
+    """Scalar parameters over the steps.
+
+    Attributes:
+        steps: Numbers of updates done [t].
+        names: Such as ``"linear.weight[0,1]"``, in the order of the net [p].
+        values: [t, p].
+        total: Number of parameters of the net.
+    """
+
+    steps: NDArray[np.int64]
+    names: tuple[str, ...]
+    values: NDArray[np.float64]
+    total: int
+
+
+@kept
+def weights_view(run: Run, most: int = 400, parameters: int = 41) -> WeightsView:
+    """Read the parameters off the trajectory.
+
+    Args:
+        run: The run.
+        most: Snapshots looked at, at most.
+        parameters: Parameters shown, at most; of more those that travel farthest.
+
+    Raises:
+        NotApplicable: Nothing was recorded.
+    """
+    chosen = frames(run, most)
+    if not len(chosen):
+        raise NotApplicable("the run has recorded no step")
+    values = np.array(run.trajectory.parameters.flat[chosen], dtype=np.float64)
+    shapes = run.trajectory.shapes
+    names = measures.scalar_names({k: torch.zeros(1, *shape) for k, shape in shapes.items()})
+    with np.errstate(invalid="ignore"):
+        travel = np.ptp(values, axis=0)
+    # A parameter that diverged to NaN travelled farthest of all.
+    farthest = np.argsort(-np.nan_to_num(travel, nan=np.inf), kind="stable")[:parameters]
+    shown = np.sort(farthest)
+    return WeightsView(
+        run.trajectory.steps[chosen],
+        tuple(names[i] for i in shown),
+        values[:, shown],
+        len(names),
+    )
