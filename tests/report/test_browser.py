@@ -49,7 +49,8 @@ class Seen:
     def cursor(self, panel: str) -> float:
         """Where the line of the present step stands in a panel over the steps."""
         return self.page.evaluate(
-            "(name) => toyml.panels.find((p) => p.spec.name === name).place.layout.shapes.at(-1).x0",
+            """(name) => toyml.panels.find((p) => p.spec.name === name)
+                .place.layout.shapes.at(-1).x0""",
             panel,
         )
 
@@ -79,7 +80,10 @@ class Seen:
 
     def go(self, frame: int) -> None:
         self.page.evaluate(
-            """(frame) => { for (const p of toyml.panels) p.near = true; toyml.stage.go(frame); }""",
+            """(frame) => {
+                for (const panel of toyml.panels) panel.near = true;
+                toyml.stage.go(frame);
+            }""",
             frame,
         )
         self.settle()
@@ -188,7 +192,9 @@ def test_what_is_shown_is_what_was_recorded(started: Any, pages: dict[str, Path]
             seen.go(frame % len(stops))
             weights = seen.shown("weights")[-1]["y"]
             place = int((steps == stops[frame]).argmax())
-            assert weights == pytest.approx(run.trajectory.parameters.flat[place].tolist(), rel=1e-6)
+            assert weights == pytest.approx(
+                run.trajectory.parameters.flat[place].tolist(), rel=1e-6
+            )
             text = seen.page.locator("#panel-weights .readings").inner_text()
             assert f"{weights[0]:.5g}".replace("-", "−") in text
 
@@ -292,7 +298,7 @@ def test_it_fits_every_screen(
             for name in seen.names():
                 assert seen.page.evaluate(INSIDE, name), f"{name} sticks out on the {size}"
             bar = seen.page.locator(".bar").bounding_box()
-            assert 0 <= bar["y"], "the slider is out of view"
+            assert bar["y"] >= 0, "the slider is out of view"
             assert bar["y"] + bar["height"] <= height + 1
             seen.page.screenshot(path=tmp_path / f"{size}.png")
             assert (tmp_path / f"{size}.png").stat().st_size > 10_000

@@ -47,7 +47,9 @@ def test_levels_come_back_as_their_values() -> None:
     np.testing.assert_allclose(unpack(pack({"z": found}))["z"], found.values(), rtol=0, atol=1e-12)
 
 
-@given(TEXT | st.sampled_from(["</script><script>alert(1)</script>", "<!--", "]]>", "\u2028\u2029"]))
+@given(
+    TEXT | st.sampled_from(["</script><script>alert(1)</script>", "<!--", "]]>", "\u2028\u2029"])
+)
 def test_nothing_can_leave_the_element_it_stands_in(text: str) -> None:
     assert set(pack({text: text})) <= set(
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toyml.report.packing import levels, unpack, pack
+from toyml.report.packing import levels, pack, unpack
 from toyml.report.scene import Choice, Move, Panel, Plot, Reading, Scene, held, moved, wire
 
 STEPS = np.array([0, 10, 20])

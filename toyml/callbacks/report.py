@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -15,6 +16,9 @@ from toyml.callbacks.after import AfterFit
 from toyml.callbacks.stage import scene
 from toyml.report.page import FigureItem, MetricRow, Page, VerdictRow, format_value, write
 from toyml.run import Run
+
+LARGE = 600_000
+"""Bytes of an SVG beyond which the page takes the PNG."""
 
 COLORS = {"holds": "green", "refuted": "cyan", "fails": "bold white on red"}
 
@@ -111,22 +115,43 @@ def drawn_figures(run: Run) -> tuple[list[FigureItem], list[str]]:
     order = {name: i for i, name in enumerate(figure_names(run))}
     items, left_out = [], []
     for name in sorted(found, key=lambda n: (order.get(n, len(order)), n)):
-        words = json.loads(found[name].read_text(encoding="utf-8"))
-        if "left_out" in words:
-            left_out.append(f"The figure “{name}” is left out: {words['left_out']}.")
-            continue
-        svg, png = (found[name].with_suffix(f".{kind}") for kind in ("svg", "png"))
-        small = svg.exists() and svg.stat().st_size <= 600_000
-        items.append(
-            FigureItem(
-                title=words["title"],
-                caption=words["caption"],
-                alt=words["alt"],
-                svg=svg.read_text(encoding="utf-8") if small or not png.exists() else None,
-                png=None if small else png.read_bytes(),
-            )
-        )
+        try:
+            items.append(drawn_figure(found[name]))
+        except LeftOut as why:
+            left_out.append(f"The figure “{name}” is left out: {why}.")
     return items, left_out
+
+
+class LeftOut(Exception):  # noqa: N818 - an answer, not an error: the page says it
+    """There is no such figure; the message says why."""
+
+
+def drawn_figure(path: Path) -> FigureItem:
+    """A figure and its words.
+
+    Args:
+        path: The words, ``<name>.json``, beside ``<name>.svg`` or ``<name>.png``.
+
+    Raises:
+        LeftOut: It was left out when it was drawn, or its files are damaged.
+    """
+    try:
+        words = json.loads(path.read_text(encoding="utf-8"))
+        if "left_out" in words:
+            raise LeftOut(words["left_out"])
+        svg, png = (path.with_suffix(f".{kind}") for kind in ("svg", "png"))
+        small = svg.exists() and svg.stat().st_size <= LARGE
+        item = FigureItem(
+            title=str(words["title"]),
+            caption=str(words["caption"]),
+            alt=str(words["alt"]),
+            svg=svg.read_text(encoding="utf-8") if small or not png.exists() else None,
+            png=None if small else png.read_bytes(),
+        )
+        _ = item.size  # a picture without one could not be put on the page
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise LeftOut(f"its files are damaged ({' '.join(str(error).split())})") from error
+    return item
 
 
 def figure_names(run: Run) -> list[str]:

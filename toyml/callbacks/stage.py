@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TypeVar
 
 import numpy as np
@@ -46,11 +47,13 @@ def scene(runs: Mapping[str, Run]) -> Scene | None:
         (run,) = runs.values()
         add("What the hidden units do", lambda: panels.hidden_panel(views.hidden_view(run)))
     add("The loss", lambda: panels.loss_panel(each(runs, views.loss_view)))
-    add("The parameters", lambda: panels.weights_panel(each(runs, views.weights_view)))
+    add("The parameters", lambda: panels.weights_panel(weights(runs)))
+    add("The curvature", lambda: panels.curvature_panel(each(runs, views.curvature_view)))
+    ends = {name: int(run.trajectory.steps[-1]) for name, run in runs.items()}
     return Scene(
         steps,
         made,
-        {name: int(run.trajectory.steps[-1]) for name, run in runs.items()} if len(runs) > 1 else {},
+        ends if len(runs) > 1 else {},
         losses(runs),
         left_out,
         log=early(runs, steps),
@@ -100,16 +103,24 @@ def each(runs: Mapping[str, Run], view: Callable[[Run], View]) -> dict[str, View
     return found
 
 
+def weights(runs: Mapping[str, Run]) -> dict[str, views.WeightsView]:
+    """The parameters of every run.
+
+    Raises:
+        NotApplicable: Several runs that share no parameter.
+    """
+    found = each(runs, views.weights_view)
+    if not set.intersection(*(set(view.names) for view in found.values())):
+        raise NotApplicable("the runs have no parameters of the same names")
+    return found
+
+
 def inputs_panel(runs: Mapping[str, Run]) -> Panel:
     """What the net makes of its inputs: over their plane, over their axis, or row by row."""
-    for view, panel in (
-        (views.boundary_view, panels.boundary_panel),
-        (views.fit_view, panels.fit_panel),
-    ):
-        try:
-            return panel(each(runs, view))
-        except NotApplicable:
-            continue
+    with suppress(NotApplicable):
+        return panels.boundary_panel(each(runs, views.boundary_view))
+    with suppress(NotApplicable):
+        return panels.fit_panel(each(runs, views.fit_view))
     return panels.rows_panel(each(runs, views.rows_view))
 
 
@@ -119,6 +130,4 @@ def losses(runs: Mapping[str, Run]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         found = each(runs, views.loss_view)
     except (NotApplicable, UserError):
         return {}
-    return {
-        name if len(runs) > 1 else "": (view.steps, view.loss) for name, view in found.items()
-    }
+    return {name if len(runs) > 1 else "": (view.steps, view.loss) for name, view in found.items()}

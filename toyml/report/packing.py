@@ -102,7 +102,9 @@ def pack(document: Any) -> str:
         if value is None or isinstance(value, str | bool | int | float):
             return value
         if not isinstance(value, np.ndarray | Levels):
-            raise TypeError(f"{type(value).__name__} cannot be packed; give arrays, text or numbers")
+            raise TypeError(
+                f"{type(value).__name__} cannot be packed; give arrays, text or numbers"
+            )
         array, entry = _encoded(value)
         entry["$"] = size
         blocks.append(array.tobytes())
@@ -124,9 +126,7 @@ def _encoded(value: NDArray[Any] | Levels) -> tuple[NDArray[Any], dict[str, Any]
     elif np.issubdtype(value.dtype, np.floating):
         with np.errstate(over="ignore"):
             kind, array = {"type": "float"}, value.astype("<f4")
-    elif np.issubdtype(value.dtype, np.integer) and (
-        not value.size or np.abs(value).max() < 2**31
-    ):
+    elif np.issubdtype(value.dtype, np.integer) and (not value.size or np.abs(value).max() < 2**31):
         kind, array = {"type": "int"}, value.astype("<i4")
     elif np.issubdtype(value.dtype, np.integer):
         kind, array = {"type": "double"}, value.astype("<f8")

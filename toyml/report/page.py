@@ -15,14 +15,11 @@ from typing import Literal
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-<<<<<<< HEAD
 from toyml.files import replace
-=======
 from toyml.report.bundle import plotly_bundle
 from toyml.report.packing import pack
 from toyml.report.scene import Scene, wire
 from toyml.report.theme import DARK, LIGHT
->>>>>>> 6068504 (The report page moves: panels of one slider over the steps, in one offline file)
 
 VERDICTS = ("holds", "fails", "refuted", "not applicable")
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"

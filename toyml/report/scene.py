@@ -250,7 +250,12 @@ def _plot(plot: Plot, maps: _Maps) -> Spec:
         "data": list(plot.data),
         "layout": plot.layout,
         "choices": [
-            {"label": c.label, "options": list(c.options), "chosen": c.chosen, "titles": [*c.titles]}
+            {
+                "label": c.label,
+                "options": list(c.options),
+                "chosen": c.chosen,
+                "titles": [*c.titles],
+            }
             for c in plot.choices
         ],
         "columns": [

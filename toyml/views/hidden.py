@@ -1,4 +1,4 @@
-"""The hidden units over the steps: where they switch, and what the output layer sees of the data."""
+"""The hidden units over the steps: where they switch, and what the output layer sees."""
 
 from __future__ import annotations
 

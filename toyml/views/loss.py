@@ -53,9 +53,7 @@ def loss_view(run: Run, most: int = 1000) -> LossView:
     return LossView(steps, shown, held_out, quantity)
 
 
-def evaluated(
-    run: Run, most: int
-) -> tuple[NDArray[np.int64], NDArray[np.float64], str] | None:
+def evaluated(run: Run, most: int) -> tuple[NDArray[np.int64], NDArray[np.float64], str] | None:
     """Steps and the loss of the recorded parameters; ``None`` where it cannot be evaluated."""
     chosen = frames(run, most)
     if not len(chosen):

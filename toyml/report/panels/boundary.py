@@ -27,16 +27,19 @@ def boundary_panel(views: Mapping[str, BoundaryView], references: Lines | None =
     """
     first = next(iter(views.values()))
     alone = len(views) == 1
-    fields = [_field(view) if alone else _line(name, i, view)
-              for i, (name, view) in enumerate(views.items())]
+    fields = [
+        _field(view) if alone else _line(name, i, view)
+        for i, (name, view) in enumerate(views.items())
+    ]
     data = [
         *fields,
-        *(_reference(name, i, w, b, first) for i, (name, (w, b)) in enumerate((references or {}).items())),
+        *(
+            _reference(name, i, w, b, first)
+            for i, (name, (w, b)) in enumerate((references or {}).items())
+        ),
         *points(first.x[:, 0], first.x[:, 1], first.y, first.level is not None),
     ]
-    moves = [
-        Move(i, "z", levels(view.field), view.steps) for i, view in enumerate(views.values())
-    ]
+    moves = [Move(i, "z", levels(view.field), view.steps) for i, view in enumerate(views.values())]
     what = (
         f"The line is where the {first.quantity} is {first.level:g}."
         if first.level is not None
@@ -104,9 +107,7 @@ def _line(name: str, index: int, view: BoundaryView) -> Spec:
     }
 
 
-def _reference(
-    name: str, index: int, w: tuple[float, float], b: float, view: BoundaryView
-) -> Spec:
+def _reference(name: str, index: int, w: tuple[float, float], b: float, view: BoundaryView) -> Spec:
     """A line of theory, long enough for every zoom."""
     length = float(np.hypot(*w))
     foot = -b * np.asarray(w) / length**2

@@ -29,11 +29,16 @@ def loss_panel(views: Mapping[str, LossView]) -> Panel:
     data, moves, marks = [], [], []
     for i, (name, view) in enumerate(views.items()):
         data.append(
-            curve("training rows" if alone else name, i, x=view.steps, y=view.loss,
-                  hovertemplate="%{y:.6g}")
+            curve(
+                "training rows" if alone else name,
+                i,
+                x=view.steps,
+                y=view.loss,
+                hovertemplate="%{y:.6g}",
+            )
         )
         marks.append(_mark(i))
-    for i, (name, view) in enumerate(views.items()):
+    for i, view in enumerate(views.values()):
         moves += [
             Move(len(data) + i, "x", view.steps[:, None], view.steps),
             Move(len(data) + i, "y", view.loss[:, None], view.steps),
@@ -43,8 +48,9 @@ def loss_panel(views: Mapping[str, LossView]) -> Panel:
         if view.held_out is not None:
             steps, values = view.held_out
             label = "held-out rows" if alone else f"{name}, held-out rows"
-            data.append(curve(label, i + 1 if alone else i, x=steps, y=values,
-                              hovertemplate="%{y:.6g}"))
+            data.append(
+                curve(label, i + 1 if alone else i, x=steps, y=values, hovertemplate="%{y:.6g}")
+            )
             data[-1]["line"]["dash"] = "dot"
     every = np.concatenate([view.loss for view in views.values()])
     kinds = list(dict.fromkeys(view.quantity for view in views.values()))
@@ -59,8 +65,15 @@ def loss_panel(views: Mapping[str, LossView]) -> Panel:
         title="The loss over the steps",
         caption=f"Click or tap to go to a step. {words[0].upper()}{words[1:]}.",
         alt=f"Curve of the {quantity} over the steps: {words}.",
-        plots=[Plot("Loss", data, over_steps(quantity, every, showlegend=len(data) > 2),
-                    moves, time=True)],
+        plots=[
+            Plot(
+                "Loss",
+                data,
+                over_steps(quantity, every, showlegend=len(data) > 2),
+                moves,
+                time=True,
+            )
+        ],
     )
 
 
@@ -91,6 +104,7 @@ def weights_panel(views: Mapping[str, WeightsView]) -> Panel:
 def _one_run(view: WeightsView) -> Panel:
     names = short(view.names)
     p, few = len(names), len(names) <= NAMED
+    hover = "x unified" if few else "closest"
     data = [
         curve(name, i, x=view.steps, y=view.values[:, i], hovertemplate="%{y:.5g}")
         for i, name in enumerate(names)
@@ -103,7 +117,7 @@ def _one_run(view: WeightsView) -> Panel:
     over = Plot(
         "Over the steps",
         [*data, mark],
-        over_steps("value", view.values, showlegend=few, hovermode="x unified" if few else "closest"),
+        over_steps("value", view.values, showlegend=few, hovermode=hover),
         [
             Move(p, "x", np.repeat(view.steps[:, None], p, axis=1), view.steps),
             Move(p, "y", view.values, view.steps),
@@ -124,8 +138,9 @@ def _one_run(view: WeightsView) -> Panel:
         [bars],
         layout(
             xaxis=axis("", type="category", showgrid=False, tickangle=-50 if p > 4 else 0),
-            yaxis=axis("value", range=span(view.values, np.zeros(1)), zeroline=True,
-                       zerolinecolor="@muted"),
+            yaxis=axis(
+                "value", range=span(view.values, np.zeros(1)), zeroline=True, zerolinecolor="@muted"
+            ),
             showlegend=False,
         ),
         [Move(0, "y", view.values, view.steps)],
@@ -140,15 +155,15 @@ def _one_run(view: WeightsView) -> Panel:
         f"{ends}{' and so on' if p > 6 else ''}.",
         plots=[over, now],
         readings=[
-            Reading(name, view.values[:, i], view.steps)
-            for i, name in enumerate(names)
-            if p <= 4
+            Reading(name, view.values[:, i], view.steps) for i, name in enumerate(names) if p <= 4
         ],
     )
 
 
 def _several_runs(views: Mapping[str, WeightsView]) -> Panel:
-    shared = [n for n in next(iter(views.values())).names if all(n in v.names for v in views.values())]
+    shared = [
+        n for n in next(iter(views.values())).names if all(n in v.names for v in views.values())
+    ]
     names = short(shared)
     data, columns, moves = [], [], []
     for i, (name, view) in enumerate(views.items()):
@@ -191,8 +206,15 @@ def curvature_panel(views: Mapping[str, CurvatureView]) -> Panel:
     data: list[Spec] = []
     readings = []
     for i, (name, view) in enumerate(views.items()):
-        data.append(curve("sharpness" if alone else name, i, x=view.steps, y=view.sharpness,
-                          hovertemplate="%{y:.5g}"))
+        data.append(
+            curve(
+                "sharpness" if alone else name,
+                i,
+                x=view.steps,
+                y=view.sharpness,
+                hovertemplate="%{y:.5g}",
+            )
+        )
         readings.append(Reading("sharpness" if alone else name, view.sharpness, view.steps))
     count = len(data)
     moves = []
@@ -205,8 +227,11 @@ def curvature_panel(views: Mapping[str, CurvatureView]) -> Panel:
     for i, (name, view) in enumerate(views.items()):
         if view.limit is not None:
             label = f"limit {view.formula}" if alone else f"{name}, limit {view.formula}"
-            data.append(curve(label, 1 if alone else i, x=view.steps, y=view.limit,
-                              hovertemplate="%{y:.5g}"))
+            data.append(
+                curve(
+                    label, 1 if alone else i, x=view.steps, y=view.limit, hovertemplate="%{y:.5g}"
+                )
+            )
             data[-1]["line"]["dash"] = "dash"
             if alone:
                 readings.append(Reading("limit", view.limit, view.steps))

@@ -29,16 +29,23 @@ def fit_panel(views: Mapping[str, FitView]) -> Panel:
         "name": "data",
         "x": first.x,
         "y": first.y,
-        "marker": {"color": "@line0" if alone else "@muted", "size": 5 if len(first.x) > 60 else 7,
-                   "opacity": 0.75},
+        "marker": {
+            "color": "@line0" if alone else "@muted",
+            "size": 5 if len(first.x) > 60 else 7,
+            "opacity": 0.75,
+        },
         "hovertemplate": "(%{x:.4g}, %{y:.4g})<extra>data</extra>",
     }
     data = [rows]
     moves = []
     for i, (name, view) in enumerate(views.items()):
         label = "model" if alone else name
-        line = curve(label, 1 if alone else i, x=view.grid,
-                     hovertemplate="(%{x:.4g}, %{y:.5g})<extra>" + "model</extra>")
+        line = curve(
+            label,
+            1 if alone else i,
+            x=view.grid,
+            hovertemplate="(%{x:.4g}, %{y:.5g})<extra>" + "model</extra>",
+        )
         line["line"]["width"] = 2.5
         data.append(line)
         moves.append(Move(i + 1, "y", levels(clipped(view)), view.steps))
@@ -53,9 +60,15 @@ def fit_panel(views: Mapping[str, FitView]) -> Panel:
         f"{'the model' if alone else ' and '.join(views)} as a curve, from step "
         f"{first.steps[0]:,} to {last:,}.",
         plots=[
-            Plot("Fit", data,
-                 layout(xaxis=axis("x", range=[float(first.grid[0]), float(first.grid[-1])]),
-                        yaxis=axis("y", range=[low, high])), moves),
+            Plot(
+                "Fit",
+                data,
+                layout(
+                    xaxis=axis("x", range=[float(first.grid[0]), float(first.grid[-1])]),
+                    yaxis=axis("y", range=[low, high]),
+                ),
+                moves,
+            ),
         ],
     )
 

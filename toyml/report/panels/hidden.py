@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,8 +83,12 @@ def responses_plot(view: HiddenView) -> Plot:
     h = view.responses.shape[2]
     packed = [levels(view.responses[:, :, unit]) for unit in range(h)]
     data = [
-        curve(f"unit {unit + 1}", unit, x=view.grid,
-              hovertemplate=f"unit {unit + 1}: %{{y:.4f}} at %{{x:.4g}}<extra></extra>")
+        curve(
+            f"unit {unit + 1}",
+            unit,
+            x=view.grid,
+            hovertemplate=f"unit {unit + 1}: %{{y:.4f}} at %{{x:.4g}}<extra></extra>",
+        )
         for unit in range(h)
     ]
     return Plot(

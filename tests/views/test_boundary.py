@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tests.claims.recorded import recorded
+from tests.conftest import Rows
+from toyml.claims import NotApplicable
+from toyml.models import Linear
+from toyml.run import Run
+from toyml.views import boundary_view, fit_view, hidden_view, loss_view, rows_view, weights_view
+
+THETA = np.array([[0.0, 0.0, 0.0], [2.0, -1.0, 0.5]])
+X, Y = [[3.0, 2.0], [1.0, 1.0]], [[1.0], [0.0]]
+
+
+def plane(folder: Path, net: nn.Module | None = None, theta: np.ndarray = THETA) -> Run:
+    """Two labelled points and a linear classifier at two steps."""
+    net = net or Linear(2)
+    return recorded(folder, theta, data=Rows(X, Y), net=net, loss=nn.BCEWithLogitsLoss())
+
+
+def sigmoid(z: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-z))
+
+
+def test_the_field_is_the_probability_at_every_point(tmp_path: Path) -> None:
+    view = boundary_view(plane(tmp_path), grid=5)
+    across, up = np.meshgrid(view.xs, view.ys)
+    assert view.steps.tolist() == [0, 1]
+    assert np.abs(view.field[0] - 0.5).max() == 0
+    assert np.abs(view.field[1] - sigmoid(2 * across - up + 0.5)).max() < 1e-14
+    assert view.level == 0.5
+    assert np.ptp(view.xs) == pytest.approx(np.ptp(view.ys))
+    assert view.xs[0] < 1 < 3 < view.xs[-1]
+
+
+def test_targets_that_are_no_classes_have_no_boundary(tmp_path: Path) -> None:
+    run = recorded(tmp_path, THETA, data=Rows(X, [[0.3], [7.0]]), net=Linear(2), loss=nn.MSELoss())
+    view = boundary_view(run)
+    assert view.level is None
+    assert view.quantity == "prediction"
+    assert not rows_view(run).classes
+    assert rows_view(run).accuracy is None
+
+
+def test_another_number_of_inputs_is_another_picture(tmp_path: Path) -> None:
+    with pytest.raises(NotApplicable, match="2 dimensions; a curve has 1"):
+        fit_view(plane(tmp_path / "a"))
+    line = recorded(tmp_path / "b", THETA[:, :2], data=Rows([[1.0], [2.0]], Y), net=Linear(1))
+    with pytest.raises(NotApplicable, match="1 dimensions; a plane has 2"):
+        boundary_view(line)
+
+
+def test_several_outputs_are_refused(tmp_path: Path) -> None:
+    net = nn.Linear(2, 2, bias=False)
+    run = recorded(tmp_path, np.zeros((2, 4)), data=Rows(X, Y), net=net, loss=nn.MSELoss())
+    with pytest.raises(NotApplicable, match="the net has 2 outputs"):
+        boundary_view(run)
+
+
+def test_the_curve_is_the_prediction_on_a_grid(tmp_path: Path) -> None:
+    run = recorded(
+        tmp_path, np.array([[1.0, 0.0], [2.0, -3.0]]), data=Rows([[5.0], [1.0]], Y), net=Linear(1)
+    )
+    view = fit_view(run, points=9)
+    assert view.curves[1] == pytest.approx(2 * view.grid - 3)
+    assert view.x.tolist() == [1.0, 5.0]
+    assert view.y.tolist() == [0.0, 1.0]
+    assert view.grid[0] < 1
+    assert view.grid[-1] > 5
+
+
+def test_rows_come_by_target_and_last_prediction(tmp_path: Path) -> None:
+    x = [[0.0, 3.0], [5.0, 0.0], [1.0, 0.0], [4.0, 0.0]]
+    y = [[1.0], [0.0], [0.0], [1.0]]
+    theta = np.array([[0.0, 0.0, 0.0], [1.0, -1.0, 0.0]])
+    run = recorded(tmp_path, theta, data=Rows(x, y), net=Linear(2), loss=nn.BCEWithLogitsLoss())
+    view = rows_view(run)
+    assert view.rows.tolist() == [2, 1, 0, 3]
+    assert view.target.tolist() == [0, 0, 1, 1]
+    assert view.prediction[1] == pytest.approx(sigmoid(np.array([1.0, 5.0, -3.0, 4.0])))
+    assert view.accuracy is not None
+    assert view.accuracy.tolist() == [0.5, 0.25]
+
+
+def test_weights_are_the_record_and_the_farthest_of_many(tmp_path: Path) -> None:
+    theta = np.array([[0.0, 5.0, 1.0], [3.0, 5.0, 0.5], [1.0, 5.0, np.nan]])
+    view = weights_view(plane(tmp_path, theta=theta), parameters=2)
+    assert view.total == 3
+    assert view.names == ("linear.weight[0,0]", "linear.bias[0]")
+    np.testing.assert_array_equal(view.values, theta[:, [0, 2]])
+
+
+def test_the_loss_is_that_of_the_recorded_parameters(tmp_path: Path) -> None:
+    view = loss_view(plane(tmp_path))
+    exact = np.log1p(np.exp(-4.5)) / 2 + np.log1p(np.exp(1.5)) / 2
+    assert view.loss == pytest.approx([np.log(2), exact], rel=1e-14)
+    assert view.quantity == "BCEWithLogitsLoss"
+    assert view.held_out is None
+
+
+def test_a_net_without_hidden_layer_says_so(tmp_path: Path) -> None:
+    with pytest.raises(NotApplicable, match="the net has no hidden layer"):
+        hidden_view(plane(tmp_path))
+
+
+def test_nothing_is_perturbed(tmp_path: Path) -> None:
+    run = plane(tmp_path)
+    before = {k: v.clone() for k, v in run.net.state_dict().items()}
+    run.net.train()
+    state = torch.get_rng_state()
+    for view in (boundary_view, loss_view, rows_view, weights_view):
+        view(run)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert run.net.training
+    assert all(torch.equal(before[k], v) for k, v in run.net.state_dict().items())
