@@ -485,7 +485,7 @@ def _groups(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) ->
         momentum = group.get("momentum", 0) != 0
         groups.append(
             Group(
-                ranges=_merged(sorted(ranges[id(p)] for p in _trained(group))),
+                ranges=merged(sorted(ranges[id(p)] for p in _trained(group))),
                 momentum=momentum,
                 nesterov=momentum and bool(group.get("nesterov")),
                 decay=group["weight_decay"] != 0,
@@ -501,13 +501,14 @@ def _trained(group: dict[str, Any]) -> list[Tensor]:
     return [p for p in group["params"] if p.requires_grad]
 
 
-def _merged(ranges: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    merged: list[tuple[int, int]] = []
+def merged(ranges: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """Half-open ranges in order, those that touch made one."""
+    found: list[tuple[int, int]] = []
     for start, stop in ranges:
-        if merged and merged[-1][1] == start:
-            start = merged.pop()[0]
-        merged.append((start, stop))
-    return tuple(merged)
+        if found and found[-1][1] == start:
+            start = found.pop()[0]
+        found.append((start, stop))
+    return tuple(found)
 
 
 def _step_dtype() -> torch.dtype:

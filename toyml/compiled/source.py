@@ -254,6 +254,7 @@ def c_source(program: Program) -> str:
         POWER if program.adam else "",
         *(_update(program, index) for index in range(len(program.groups))),
         _train(program),
+        _train_replicas(program),
     ]
     return "\n".join(part.strip() for part in parts if part) + "\n"
 
@@ -598,3 +599,24 @@ int64_t train(int64_t steps, const T *x, const T *y, const int64_t *order, T *re
 }}
 """
     return lines % "\n".join([*calls, *after])
+
+
+def _train_replicas(program: Program) -> str:
+    """The loop over replicas."""
+    return f"""
+/* `count` replicas one after the other: w, M, V and rows hold one after the other, and so does h.
+   losses: room for `steps` numbers. kept receives the losses before the updates numbered in noted
+   (from 0), NaN beyond the one where a replica stopped; done how many updates each did. */
+void train_replicas(int64_t count, int64_t steps, const T *x, const T *y, const int64_t *order,
+                    T *w, T *M, T *V, const double *h, T *scratch, double *losses,
+                    int64_t noted, const int64_t *at, double *kept,
+                    int64_t asked, const int64_t *wanted, T *rows, int64_t *done) {{
+    for (int64_t r = 0; r < count; r++) {{
+        done[r] = train(steps, x, y, order, w + r * P, M + r * P, V + r * P,
+                        h + r * {6 * len(program.groups)}, scratch, losses, asked, wanted,
+                        rows + r * asked * P);
+        for (int64_t i = 0; i < noted; i++)
+            kept[r * noted + i] = at[i] <= done[r] ? losses[at[i]] : __builtin_nan("");
+    }}
+}}
+"""
