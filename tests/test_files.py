@@ -27,9 +27,14 @@ def test_a_new_file_has_the_permissions_of_any_other(tmp_path):
 def test_an_error_leaves_the_old_file_and_no_draft(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(FileNotFoundError), beside(path) as draft:
-        draft.write_text("half")
-        (tmp_path / "missing").read_text()
+
+    def fail_halfway():
+        with beside(path) as draft:
+            draft.write_text("half")
+            (tmp_path / "missing").read_text()
+
+    with pytest.raises(FileNotFoundError):
+        fail_halfway()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [tmp_path / "a.txt"]
 
