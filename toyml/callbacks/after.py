@@ -9,15 +9,22 @@ from collections.abc import Iterable
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
+from toyml.callbacks.errands import errands, wait
 from toyml.errors import UserError
 from toyml.logger import run_folder
 from toyml.run import Run
 
 
 class AfterFit(Callback):
-    """A callback that works on the finished run, and again on ``toyml report``."""
+    """A callback that works on the finished run, and again on ``toyml report``.
+
+    Attributes:
+        essential: Whether there is no result at all without it.
+        patient: Whether everything that the callbacks before it write has to be there first.
+    """
 
     essential = False
+    patient = True
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Complain before the fit if nothing is going to be recorded.
@@ -69,6 +76,9 @@ def work_through(run: Run, callbacks: Iterable[object]) -> None:
     Raises:
         UserError: From a callback without which there is no result at all.
     """
-    for callback in callbacks:
-        if isinstance(callback, AfterFit):
-            callback.work_on(run)
+    with errands():
+        for callback in callbacks:
+            if isinstance(callback, AfterFit):
+                if callback.patient:
+                    wait()
+                callback.work_on(run)

@@ -7,16 +7,18 @@ import json
 import re
 from abc import abstractmethod
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 import matplotlib
 from matplotlib.figure import Figure as Canvas
 
 from toyml.callbacks.after import AfterFit
+from toyml.callbacks.errands import send
 from toyml.claims import NotApplicable
 from toyml.errors import UserError
 from toyml.files import replace
-from toyml.plots.style import SAVE_OPTIONS, SAVE_RC
+from toyml.plots.style import SAVE_OPTIONS, SAVE_RC, lay_out, new_figure
 from toyml.run import Run
 
 
@@ -36,6 +38,17 @@ class Drawing:
     caption: str
     alt: str
 
+    def save(self, folder: Path, name: str) -> None:
+        """Write the pictures, and the words beside them as ``<name>.json``.
+
+        Args:
+            folder: Where to; made if missing.
+            name: Stem of the files.
+        """
+        save(self.canvas, folder, name)
+        words = {"title": self.title, "caption": self.caption, "alt": self.alt}
+        replace(folder / f"{name}.json", json.dumps(words, indent=1) + "\n")
+
 
 class Figure(AfterFit):
     """Draw one figure of the run into ``figures/<name>.png`` and ``.svg``.
@@ -49,6 +62,8 @@ class Figure(AfterFit):
     Raises:
         ValueError: A name that is none of a file in one folder.
     """
+
+    patient = False
 
     def __init__(self, name: str) -> None:
         if not re.fullmatch(r"\w[\w .-]{0,99}", name):
@@ -77,13 +92,23 @@ class Figure(AfterFit):
             words = {"title": type(self).__name__, "left_out": str(why) or type(why).__name__}
             replace(folder / f"{self.name}.json", json.dumps(words, indent=1) + "\n")
             return
-        save(drawing.canvas, folder, self.name)
-        words = {"title": drawing.title, "caption": drawing.caption, "alt": drawing.alt}
-        replace(folder / f"{self.name}.json", json.dumps(words, indent=1) + "\n")
+        warm_up()
+        send(partial(drawing.save, folder, self.name), folder / self.name)
+
+
+@cache
+def warm_up() -> None:
+    """Load fonts, backends and encoders once, before a child would do so for itself."""
+    canvas = new_figure(1, 1)
+    canvas.subplots().set_title("0")
+    for kind in SAVE_OPTIONS:
+        canvas.savefig(io.BytesIO(), format=kind)
 
 
 def save(canvas: Canvas, folder: Path, name: str) -> dict[str, bytes]:
     """Write ``<name>.png`` and ``.svg``, each beside and renamed; returns both by kind.
+
+    The figure is laid out once for both, and stays where it was put.
 
     Args:
         canvas: The matplotlib figure.
@@ -92,10 +117,11 @@ def save(canvas: Canvas, folder: Path, name: str) -> dict[str, bytes]:
     """
     folder.mkdir(exist_ok=True)
     files: dict[str, bytes] = {}
-    for kind, options in SAVE_OPTIONS.items():
-        memory = io.BytesIO()
-        with matplotlib.rc_context(dict(SAVE_RC)):  # type: ignore[arg-type]
-            canvas.savefig(memory, **options)
-        files[kind] = memory.getvalue()
-        replace(folder / f"{name}.{kind}", files[kind])
+    with matplotlib.rc_context(dict(SAVE_RC)):  # type: ignore[arg-type]
+        crop = lay_out(canvas)
+        for kind, options in SAVE_OPTIONS.items():
+            memory = io.BytesIO()
+            canvas.savefig(memory, **{**options, "bbox_inches": crop})
+            files[kind] = memory.getvalue()
+            replace(folder / f"{name}.{kind}", files[kind])
     return files

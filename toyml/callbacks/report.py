@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from toyml.callbacks.after import AfterFit
+from toyml.callbacks.errands import wait
 from toyml.callbacks.stage import scene
 from toyml.report.page import FigureItem, MetricRow, Page, VerdictRow, format_value, write
 from toyml.run import Run
@@ -36,6 +37,7 @@ class Report(AfterFit):
     """
 
     essential = True
+    patient = False
 
     def __init__(
         self,
@@ -63,6 +65,7 @@ class Report(AfterFit):
             environment["time per step"] = f"{summary['seconds_per_step'] * 1e6:,.1f} µs"
             environment["training time"] = f"{summary['seconds']:,.2f} s"
             environment["steps run by"] = summary.get("route", "")
+        moving = scene({run.name: run})  # while children still draw
         figures, left_out = drawn_figures(run)
         config = run.folder / "config.yaml"
         return Page(
@@ -79,7 +82,7 @@ class Report(AfterFit):
             command_report=f"python -m toyml report {run.folder}" if run.config else "",
             config_yaml=config.read_text(encoding="utf-8") if run.config else "",
             environment=environment,
-            scene=scene({run.name: run}),
+            scene=moving,
         )
 
 
@@ -110,6 +113,7 @@ def metric_rows(run: Run) -> list[MetricRow]:
 
 def drawn_figures(run: Run) -> tuple[list[FigureItem], list[str]]:
     """The figures in the run folder in the order of the config, and words on those left out."""
+    wait()
     folder = run.folder / "figures"
     found = {path.stem: path for path in sorted(folder.glob("*.json"))} if folder.is_dir() else {}
     order = {name: i for i, name in enumerate(figure_names(run))}

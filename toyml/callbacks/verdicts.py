@@ -18,6 +18,8 @@ class Judge(AfterFit):
     of an earlier pass over the folder are dropped.
     """
 
+    patient = False
+
     def finish(self, run: Run) -> None:
         """Judge, and join the verdicts; a failed one is recorded, not raised."""
         found = [verdict.as_dict() for verdict in self.judge(run)]

@@ -19,6 +19,8 @@ from toyml.claims.claim import Claim, NotApplicable, snapshot
 from toyml.comparison import first_difference
 from toyml.data import InMemory
 from toyml.engine import Block
+from toyml.engine.chain import differentiate
+from toyml.engine.update import Update
 from toyml.run import Run
 from toyml.tasks import Supervised
 from toyml.trajectory import TrajectoryWriter
@@ -88,7 +90,7 @@ def replayed(
 
 
 def updates(task: Supervised, batches: Iterable[tuple[Tensor, Tensor]]) -> Iterator[float]:
-    """The loop that a user writes: after each update, the loss before it.
+    """The loop that a user writes, by the engine's bit-equal steps: the loss before each update.
 
     It ends with the batches, or before the first update whose loss is not finite.
 
@@ -105,16 +107,18 @@ def updates(task: Supervised, batches: Iterable[tuple[Tensor, Tensor]]) -> Itera
     scheduler: Any = configured["lr_scheduler"]["scheduler"] if scheduled else None
     if task.needs_closure:
         raise NotApplicable(f"{type(optimizer).__name__} is not replayed")
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    update = Update(optimizer, parameters)
+    evaluate = differentiate(task.net, task.loss, parameters, update.gradients)
     for x, y in batches:
-        optimizer.zero_grad()
-        loss = task.loss(task.net(x), y)
-        value = loss.item()
-        if not math.isfinite(value):
-            return
-        loss.backward()
-        optimizer.step()
+        with torch.no_grad():  # not around the yield: the consumer has a mode of its own
+            loss, _, gradients = evaluate(x, y)
+            value = loss.item()
+            if not math.isfinite(value):
+                return
+            update(gradients)
         if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
-            scheduler.step(loss.detach())
+            scheduler.step(loss)
         elif scheduler is not None:
             scheduler.step()
         yield value
