@@ -5,6 +5,10 @@ class UserError(ValueError):
     """A setting, file or value that cannot be used; the message names it and the way out."""
 
 
+class UnwrittenError(UserError):
+    """A file could not be written: the disk is full, or the folder cannot be written to."""
+
+
 class DivergedError(UserError):
     """The loss became NaN or infinite.
 

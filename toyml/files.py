@@ -2,12 +2,47 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from toyml.errors import UnwrittenError
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say in one line what could not be written, and what to do.
+
+    Raises:
+        UnwrittenError: For any OSError in the block.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UnwrittenError(
+            f"cannot write {path} ({error.strerror or error}); what was there before is kept: make "
+            "room, or make the folder writable, and try again (a fit goes on with --ckpt_path last)"
+        ) from error
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Be alone with a folder among those who ask for the same; wait for the others.
+
+    The system gives the lock back however the process ends. File systems that know no locks give
+    none.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -48,9 +83,12 @@ def replace(path: Path, content: str | bytes) -> None:
     Args:
         path: The file; its folder has to exist.
         content: Text, written as UTF-8 with its line ends as they are, or bytes.
+
+    Raises:
+        UnwrittenError: The disk is full, or the folder cannot be written.
     """
     data = content.encode() if isinstance(content, str) else content
-    with beside(path) as draft, draft.open("wb") as file:
+    with writing(path), beside(path) as draft, draft.open("wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

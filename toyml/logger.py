@@ -6,7 +6,7 @@ import csv
 import io
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from lightning.pytorch.loggers.logger import DummyLogger, Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from toyml.errors import UserError
-from toyml.files import first_free, replace
+from toyml.files import first_free, replace, writing
 
 
 class RunLogger(Logger):
@@ -111,6 +111,11 @@ class RunLogger(Logger):
         assert self._metrics is not None
         self._metrics.cut_after(step)
 
+    @property
+    def claimed(self) -> Path | None:
+        """The run folder, if something was written already."""
+        return None if self._metrics is None else self._metrics.path.parent
+
     @rank_zero_only
     def finalize(self, status: str) -> None:
         """Close the file."""
@@ -141,11 +146,13 @@ class Metrics:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._columns: list[str] = []
-        self._file: io.TextIOWrapper | None = None
+        self._file: io.FileIO | None = None
 
     def append(self, step: int, metrics: Mapping[str, float]) -> None:
         """Append a row; a metric that was not there before adds a column."""
-        row = {k: float(v) for k, v in metrics.items() if k not in ("step", "epoch")}
+        row = {
+            " ".join(k.split()): float(v) for k, v in metrics.items() if k not in ("step", "epoch")
+        }
         if not row:
             return
         if self._file is None or self._file.closed:
@@ -154,28 +161,35 @@ class Metrics:
         if new:
             self._add_columns(new)
         values = [repr(row[name]) if name in row else "" for name in self._columns]
+        self._write(",".join([str(step), *values]) + "\n")
+
+    def _write(self, line: str) -> None:
+        # Unbuffered: nothing waits here that a kill could take or a full disk leave half done.
         assert self._file is not None
-        self._file.write(",".join([str(step), *values]) + "\n")
-        self._file.flush()
+        rest = line.encode()
+        with writing(self.path):
+            while (written := self._file.write(rest)) < len(rest):
+                rest = rest[written:]
 
     def _open(self) -> None:
         if self.path.exists() and self.path.stat().st_size:
-            text = self.path.read_text()
+            text = self._text()
             whole = text[: text.rfind("\n") + 1]  # a killed fit can leave half a line
             if whole != text:
                 replace(self.path, whole)
-            self._columns = whole.split("\n", 1)[0].split(",")[1:]
-        self._file = self.path.open("a", newline="")
+            self._columns = cells(whole.split("\n", 1)[0])[1:]
+        with writing(self.path):
+            self._file = self.path.open("ab", buffering=0)
 
     def _add_columns(self, new: list[str]) -> None:
         assert self._file is not None
         self._file.close()
-        header, *rows = self.path.read_text().splitlines() or ["step"]
+        _, *rows = self._text().splitlines() or ["step"]
         self._columns += new
-        lines = [header + "".join(f",{name}" for name in new)]
-        lines += [row + "," * len(new) for row in rows]
+        lines = [line(["step", *self._columns]), *(row + "," * len(new) for row in rows)]
         replace(self.path, "\n".join(lines) + "\n")
-        self._file = self.path.open("a", newline="")
+        with writing(self.path):
+            self._file = self.path.open("ab", buffering=0)
 
     def cut_after(self, step: int) -> None:
         """Move rows after ``step`` to ``metrics.after_<step>.<i>.csv``.
@@ -186,12 +200,17 @@ class Metrics:
         self.close()
         if not self.path.exists():
             return
-        text = self.path.read_text()
+        text = self._text()
         if "\n" not in text:
             return  # not even a whole header: the next row writes one
         header, *rows = text[: text.rfind("\n")].split("\n")
-        names = header.split(",")
-        late = [row for row in rows if _later(dict(zip(names, row.split(","), strict=True)), step)]
+        names = cells(header)
+        try:
+            late = [row for row in rows if later(dict(zip(names, cells(row), strict=True)), step)]
+        except (ValueError, KeyError) as error:
+            raise UserError(
+                f"{self.path} is not a table of metrics ({error}); mend it, or move it away"
+            ) from error
         if not late:
             return
         aside = first_free(self.path.with_name(f"metrics.after_{step}.csv"))
@@ -200,15 +219,33 @@ class Metrics:
         replace(self.path, "\n".join([header, *kept]) + "\n")
         self._columns = []
 
+    def _text(self) -> str:
+        try:
+            return self.path.read_text(encoding="utf-8")
+        except ValueError as error:
+            raise UserError(f"{self.path} is not a table of metrics: {error}") from error
+
     def close(self) -> None:
         """Close the file; the next row opens it again."""
         if self._file is not None and not self._file.closed:
-            self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
 
 
-def _later(row: Mapping[str, str], step: int) -> bool:
+def cells(row: str) -> list[str]:
+    """The cells of one line of a table."""
+    return next(csv.reader([row]), [])
+
+
+def line(row: Iterable[str]) -> str:
+    """One line of a table, quoted where it has to be, without its end."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(row)
+    return text.getvalue()
+
+
+def later(row: Mapping[str, str], step: int) -> bool:
+    """Whether a row is measured again by a fit that continues at ``step``."""
     return int(row["step"]) > step or (int(row["step"]) == step and bool(row.get("loss")))
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from toyml.config import Config, read_config
 from toyml.errors import UserError
-from toyml.files import replace
+from toyml.files import locked, replace
 from toyml.logger import read_metrics
 from toyml.trajectory import Trajectory
 from toyml.trust import see_files
@@ -102,22 +102,28 @@ class Run:
         return summary
 
     def update_summary(self, **values: Any) -> None:
-        """Change keys of ``summary.json``; the file is replaced whole."""
-        merged = {**self.summary, **values}
-        text = json.dumps(finite(merged), indent=1, allow_nan=False)
-        replace(self.folder / "summary.json", text + "\n")
+        """Change keys of ``summary.json``; the file is replaced whole.
+
+        A report may be made while the fit goes on: neither takes back what the other has changed.
+        """
+        with locked(self.folder):
+            merged = {**self.summary, **values}
+            text = json.dumps(finite(merged), indent=1, allow_nan=False)
+            replace(self.folder / "summary.json", text + "\n")
 
     @property
     def finished(self) -> bool:
-        """Whether the fit came to its end."""
-        return self.summary.get("status") == "finished"
+        """Whether the fit came to its end, and its last step is there."""
+        summary, steps = self.summary, self.trajectory.steps
+        whole = len(steps) > 0 and steps[-1] == summary.get("steps", steps[-1])
+        return summary.get("status") == "finished" and bool(whole)
 
     @property
     def status(self) -> str:
         """Finished, or how far an unfinished fit came, in words."""
-        status = self.summary.get("status")
-        if status == "finished":
+        if self.finished:
             return "finished"
+        status = self.summary.get("status")
         steps = self.trajectory.steps
         step = int(steps[-1]) if len(steps) else 0
         return f"{'diverged' if status == 'diverged' else 'unfinished'} at step {step}"

@@ -11,6 +11,7 @@ the end, which readers ignore. No pickle; any language can read it.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from toyml.errors import UserError
-from toyml.files import first_free, replace
+from toyml.files import beside, first_free, replace, writing
 
 FORMAT = 1
 Shapes = Mapping[str, Sequence[int]]
@@ -32,6 +33,10 @@ Shapes = Mapping[str, Sequence[int]]
 class TrajectoryWriter:
     """Append snapshots to ``folder``; an existing trajectory is continued.
 
+    Attributes:
+        last_step: Step of the last snapshot; -1 where there is none.
+        continued: Whether there was a trajectory already.
+
     Args:
         folder: The ``trajectory`` folder; made if missing.
         shapes: Parameter names and shapes, in order.
@@ -39,7 +44,9 @@ class TrajectoryWriter:
         extras: Further fields with one value per parameter scalar, such as ``gradients``.
 
     Raises:
-        UserError: The folder holds a trajectory of other parameters.
+        UserError: The folder holds a trajectory of other parameters, or one that cannot be read,
+            or another fit is recording into it.
+        UnwrittenError: The folder cannot be written.
     """
 
     def __init__(
@@ -52,26 +59,57 @@ class TrajectoryWriter:
             "parameters": [[name, list(shape)] for name, shape in shapes.items()],
             "extras": list(extras),
         }
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / "layout.json"
-        if path.exists():
-            if json.loads(path.read_text()) != layout:
-                raise UserError(
-                    f"{folder} holds a trajectory of other parameters; record into a new run folder"
-                )
-        else:
-            replace(path, json.dumps(layout, indent=1))
+        rows = folder / "rows.bin"
+        with writing(rows):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = rows.open("ab", buffering=0)
+        try:
+            self._claim(layout)
+        except BaseException:
+            self._file.close()
+            raise
         self.record = record_type(layout)
         # One row is filled in place and written again and again: nothing is built per snapshot.
         row = np.zeros(1, self.record)
         self._bytes = memoryview(row.view(np.uint8))  # type: ignore[arg-type]
         self._step = row["step"]
         self._fields = {name: torch.from_numpy(row[name][0]) for name in field_names(layout)}
-        self._file = (folder / "rows.bin").open("ab", buffering=0)
-        torn = self._file.tell() % self.record.itemsize
-        if torn:
-            self._file.truncate(self._file.tell() - torn)
+        self._cut_torn()
         self.last_step = self._read_last_step()
+
+    def _claim(self, layout: Mapping[str, Any]) -> None:
+        """See that the rows are this fit's to continue, before a byte of them is touched."""
+        try:
+            # The system gives it back when the process ends, however it ends.
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"another fit is recording into {self.folder.parent}; wait for its end, or record "
+                "into a new run folder (leave --ckpt_path and trainer.logger.version out)"
+            ) from error
+        except OSError:
+            pass  # a file system without locks
+        path = self.folder / "layout.json"
+        self.continued = path.exists()
+        if self.continued:
+            if read_layout(path) != layout:
+                raise UserError(
+                    f"{self.folder} holds a trajectory of other parameters; record into a new run "
+                    "folder"
+                )
+        elif self._file.tell():
+            raise UserError(
+                f"{self.folder} holds rows but no {path.name} to read them by; record into a new "
+                "run folder"
+            )
+        else:
+            replace(path, json.dumps(layout, indent=1))
+
+    def _cut_torn(self) -> None:
+        """Take away a row that was begun and not ended."""
+        size = os.fstat(self._file.fileno()).st_size
+        if torn := size % self.record.itemsize:
+            self._file.truncate(size - torn)
 
     def _read_last_step(self) -> int:
         size = (self.folder / "rows.bin").stat().st_size
@@ -93,8 +131,8 @@ class TrajectoryWriter:
         self._step[0] = step
         for name, pieces in fields.items():
             torch.cat(pieces, out=self._fields[name])
-        self._write(self._bytes)
         self.last_step = step
+        self._write(self._bytes)
 
     def append_rows(self, steps: NDArray[np.int64], rows: NDArray[np.floating]) -> None:
         """Append several snapshots [t, p] at once, in one write."""
@@ -103,13 +141,18 @@ class TrajectoryWriter:
             return
         records = np.zeros(int(new.sum()), self.record)
         records["step"], records["parameters"] = steps[new], rows[new]
-        self._write(memoryview(records.view(np.uint8)))  # type: ignore[arg-type]
         self.last_step = int(steps[new][-1])
+        self._write(memoryview(records.view(np.uint8)))  # type: ignore[arg-type]
 
     def _write(self, rest: memoryview) -> None:
         # An unbuffered file may take less than it was given (a full disk does): write the rest.
-        while (written := self._file.write(rest)) < rest.nbytes:
-            rest = rest[written:]
+        try:
+            with writing(self.folder / "rows.bin"):
+                while (written := self._file.write(rest)) < rest.nbytes:
+                    rest = rest[written:]
+        except BaseException:
+            self._cut_torn()  # or a row that comes after all would begin in its middle
+            raise
 
     def cut_after(self, step: int) -> None:
         """Set aside what was recorded after ``step``, before recording it again on a resume.
@@ -120,7 +163,9 @@ class TrajectoryWriter:
             return
         rows = np.memmap(self.folder / "rows.bin", self.record, "r")
         keep = int(np.searchsorted(rows["step"], step, side="right"))
-        rows[keep:].tofile(first_free(self.folder / f"rows.after_{step}.bin"))
+        aside = first_free(self.folder / f"rows.after_{step}.bin")
+        with writing(aside), beside(aside) as draft:
+            rows[keep:].tofile(draft)
         self._file.truncate(keep * self.record.itemsize)
         self.last_step = int(rows["step"][keep - 1]) if keep else -1
 
@@ -129,6 +174,29 @@ class TrajectoryWriter:
         if not self._file.closed:
             os.fsync(self._file.fileno())
             self._file.close()
+
+
+def read_layout(path: Path) -> dict[str, Any]:
+    """A ``layout.json``, read and checked.
+
+    Raises:
+        UserError: It is missing, or no layout of this version.
+    """
+    try:
+        layout = json.loads(path.read_text(encoding="utf-8"))
+        names = {str(name) for name, _ in layout["parameters"]}
+        if layout["dtype"] not in ("<f4", "<f8"):
+            raise ValueError(f"dtype {layout['dtype']!r}; it has to be <f4 or <f8")
+        if len(names) != len(layout["parameters"]):
+            raise ValueError("a parameter name stands there twice")
+        if layout["format"] != FORMAT:
+            raise ValueError(f"format {layout['format']}, this version reads {FORMAT}")
+        record_type(layout)
+    except FileNotFoundError as error:
+        raise UserError(f"{path.parent} holds no trajectory (no {path.name})") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(f"{path} is not a trajectory layout: {error}") from error
+    return dict(layout)
 
 
 def field_names(layout: Mapping[str, Any]) -> list[str]:
@@ -159,24 +227,12 @@ class Trajectory:
     """
 
     def __init__(self, folder: Path) -> None:
-        path = folder / "layout.json"
-        try:
-            layout = json.loads(path.read_text())
-            self.shapes: dict[str, tuple[int, ...]] = {
-                str(name): tuple(int(i) for i in shape) for name, shape in layout["parameters"]
-            }
-            self.extras = tuple(str(name) for name in layout["extras"])
-            if layout["dtype"] not in ("<f4", "<f8"):
-                raise ValueError(f"dtype {layout['dtype']!r}; it has to be <f4 or <f8")
-            if len(self.shapes) != len(layout["parameters"]):
-                raise ValueError("a parameter name stands there twice")
-            if layout["format"] != FORMAT:
-                raise ValueError(f"format {layout['format']}, this version reads {FORMAT}")
-            self._record = record_type(layout)
-        except FileNotFoundError as error:
-            raise UserError(f"{folder} holds no trajectory (no {path.name})") from error
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise UserError(f"{path} is not a trajectory layout: {error}") from error
+        layout = read_layout(folder / "layout.json")
+        self.shapes: dict[str, tuple[int, ...]] = {
+            str(name): tuple(int(i) for i in shape) for name, shape in layout["parameters"]
+        }
+        self.extras = tuple(str(name) for name in layout["extras"])
+        self._record = record_type(layout)
         rows = folder / "rows.bin"
         count = rows.stat().st_size // self._record.itemsize if rows.exists() else 0
         self._rows: NDArray[np.void] = (

@@ -10,7 +10,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
 from toyml.callbacks.errands import errands, wait
-from toyml.errors import UserError
+from toyml.errors import UnwrittenError, UserError
 from toyml.logger import run_folder
 from toyml.run import Run
 
@@ -54,10 +54,13 @@ class AfterFit(Callback):
         """``finish``; what one callback cannot do must not keep the others from their work.
 
         Raises:
+            UnwrittenError: The disk is full, or the folder cannot be written.
             UserError: From a callback without which there is no result at all.
         """
         try:
             self.finish(run)
+        except UnwrittenError:
+            raise  # the others could not write either
         except UserError as error:
             if self.essential:
                 raise

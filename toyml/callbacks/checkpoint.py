@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Checkpoint
 
-from toyml.errors import DivergedError
+from toyml.engine import AtOnceError
+from toyml.errors import DivergedError, UnwrittenError
+from toyml.files import beside, writing
 from toyml.logger import run_folder
 
 
@@ -27,12 +30,12 @@ class LastCheckpoint(Checkpoint):
             raise ValueError(f"every_seconds is {every_seconds}; it has to be positive")
         self.every_seconds = every_seconds
         self._saved_at = 0.0
-        self._first_step = 0
+        self._saved_step = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
         self._saved_at = time.monotonic()
-        self._first_step = trainer.global_step
+        self._saved_step = trainer.global_step
 
     def on_train_batch_end(
         self,
@@ -52,12 +55,15 @@ class LastCheckpoint(Checkpoint):
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
-        """Save what an interrupted fit can go on from; a diverged one has nothing to go on from.
+        """Save what an interrupted fit can go on from.
 
+        A diverged one has nothing to go on from, and one broken off within an update is at no
+        step. Where the recording failed (a full disk) the last checkpoint that fits it is kept.
         Not with several processes: the others may already be gone, and saving takes all of them.
         """
-        moved = self._saved_at > 0 and trainer.global_step > self._first_step
-        if moved and trainer.world_size == 1 and not isinstance(exception, DivergedError):
+        moved = self._saved_at > 0 and trainer.global_step > self._saved_step
+        spoiled = isinstance(exception, DivergedError | UnwrittenError | AtOnceError)
+        if moved and trainer.world_size == 1 and not spoiled:
             self._save(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -67,5 +73,16 @@ class LastCheckpoint(Checkpoint):
     def _save(self, trainer: pl.Trainer) -> None:
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        trainer.save_checkpoint(run_folder(trainer) / "checkpoints" / "last.ckpt")
-        self._saved_at = time.monotonic()
+        path = run_folder(trainer) / "checkpoints" / "last.ckpt"
+        if not trainer.is_global_zero:
+            trainer.save_checkpoint(path)  # takes part; the first process writes
+            return
+        # Lightning moves a file here from the system's folder for temporary files: where that is
+        # another disk, a kill on the way would leave half a checkpoint.
+        with writing(path):
+            path.parent.mkdir(exist_ok=True)
+            with beside(path) as draft:
+                trainer.save_checkpoint(draft)
+                with draft.open("rb") as file:
+                    os.fsync(file.fileno())
+        self._saved_at, self._saved_step = time.monotonic(), trainer.global_step

@@ -7,6 +7,7 @@ import math
 import os
 import platform
 import time
+from contextlib import suppress
 from importlib import metadata
 from typing import Any
 
@@ -18,10 +19,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from toyml.engine import in_blocks
-from toyml.errors import DivergedError, UserError
+from toyml.errors import DivergedError, UnwrittenError, UserError
 from toyml.logger import run_folder, run_logger
 from toyml.run import Run, network
 from toyml.trajectory import Trajectory, TrajectoryWriter
+
+KEPT = 4_000_000
+"""Most numbers that wait on a GPU before they are handed over."""
 
 
 class Recorder(Callback):
@@ -102,6 +106,7 @@ class Recorder(Callback):
         shapes = {name: tuple(p.shape) for name, p in named.items()}
         writer = TrajectoryWriter(folder / "trajectory", shapes, dtype, extras)
         refuse_another_run(writer, trainer.global_step, torch.cat(self._flat))
+        self._refuse_a_hole(writer, trainer.global_step)
         self._writer = writer
         self._writer.cut_after(trainer.global_step)
         logger = run_logger(trainer)
@@ -148,16 +153,36 @@ class Recorder(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
         """Keep what was seen before the exception."""
-        if self._writer is not None:
+        if self._writer is None:
+            return
+        status = "diverged" if isinstance(exception, DivergedError) else "interrupted"
+        # On a full disk the summary goes on saying "running", which reads as unfinished too.
+        with suppress(UnwrittenError):
             self._close()
-            status = "diverged" if isinstance(exception, DivergedError) else "interrupted"
             self._run.update_summary(status=status, steps=trainer.global_step)
 
     def _close(self) -> None:
         if self._writer is not None:
-            self._flush()
-            self._writer.close()
-            self._writer = None
+            try:
+                self._flush()
+            finally:
+                self._writer.close()
+                self._writer = None
+
+    def _refuse_a_hole(self, writer: TrajectoryWriter, step: int) -> None:
+        """See that no step of the schedule is missing before the one that a fit continues from.
+
+        Raises:
+            UserError: The trajectory ends before the checkpoint.
+        """
+        due = self.scheduled(writer.last_step + 1, step - 1)
+        if writer.continued and len(due):
+            writer.close()
+            raise UserError(
+                f"{writer.folder} ends at step {writer.last_step}, before the checkpoint of step "
+                f"{step}: it was cut; record into a new run folder (give the checkpoint's file "
+                "as --ckpt_path)"
+            )
 
     # -- observing ---------------------------------------------------------------------------
 
@@ -173,7 +198,7 @@ class Recorder(Callback):
         for name in self._extras:
             fields[name] = torch.cat([self._extra(name, task, step, p) for p in parameters])
         self._rows.append((step, fields))
-        if self._on_cpu:
+        if self._on_cpu or len(self._rows) * len(fields["parameters"]) >= KEPT:
             self._flush()
 
     def _extra(self, name: str, task: pl.LightningModule, step: int, p: Tensor) -> Tensor:

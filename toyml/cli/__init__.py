@@ -9,9 +9,11 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 
 from toyml import __version__
 from toyml.errors import UserError
@@ -153,31 +155,43 @@ def console() -> int:
         # Classes beside the config are found, behind all that is installed: a folder from someone
         # else may hold a torch.py.
         sys.path.append("")
+    ctrl_c = CtrlC()
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, ctrl_c.note)
     try:
         main()
-    except UserError as error:
-        if os.environ.get("TOYML_TRACEBACK"):
-            raise
-        print(f"toyml: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
     except InterruptedFitError as error:
         print(f"toyml: {error}", file=sys.stderr)
         return 130
-    except StrictError as error:
-        print(f"toyml: {error}", file=sys.stderr)
-        return 1
-    except BrokenPipeError:
+    except BaseException as error:
+        return 130 if ctrl_c.came else status(error)
+    return 0
+
+
+class CtrlC:
+    """Whether Ctrl-C came: in the middle of an import it becomes an ImportError, or anything."""
+
+    came = False
+
+    def note(self, number: int, frame: FrameType | None) -> None:
+        """Handle the signal."""
+        self.came = True
+        raise KeyboardInterrupt
+
+
+def status(error: BaseException) -> int:
+    """The exit status of an error, after its line; what is nobody's to mend is raised again."""
+    if isinstance(error, BrokenPipeError):
         # The reader (head, less) has seen enough; Python would complain again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:
-        if os.environ.get("TOYML_TRACEBACK"):
-            raise
-        print(f"toyml: error: {error}", file=sys.stderr)
+    if isinstance(error, StrictError):
+        print(f"toyml: {error}", file=sys.stderr)
+        return 1
+    if isinstance(error, UserError | OSError) and not os.environ.get("TOYML_TRACEBACK"):
+        print(f"toyml: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    raise error
 
 
 class InterruptedFitError(Exception):

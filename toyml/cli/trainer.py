@@ -7,11 +7,13 @@ import copy
 import io
 import logging
 import re
+import signal
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import lightning.pytorch as pl
 import torch
@@ -20,11 +22,13 @@ from jsonargparse import Namespace, dict_to_namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
+from toyml.callbacks.after import work_through
 from toyml.cli import TRAINER_COMMANDS, InterruptedFitError
 from toyml.cli.messages import did_you_mean, readable
+from toyml.engine import Interruption, hold_back
 from toyml.errors import UserError
 from toyml.files import first_free, replace
-from toyml.logger import RunLogger, run_folder, run_logger
+from toyml.logger import RunLogger, next_version, run_folder, run_logger
 from toyml.run import Run, lookup
 
 DEFAULTS = Path(__file__).parent.parent / "defaults.yaml"
@@ -56,9 +60,13 @@ class SaveConfig(SaveConfigCallback):
         text = dump(self.parser, self.config)
         path = folder / "config.yaml"
         if path.exists() and path.read_text(encoding="utf-8") != text:
-            path.rename(first_free(folder / "config.before_resume.yaml"))
+            # Written before the new one replaces it: a kill in between leaves both the same.
+            replace(first_free(folder / "config.before_resume.yaml"), path.read_bytes())
         folder.mkdir(parents=True, exist_ok=True)
         replace(path, text)
+        page = folder / "report.html"
+        if page.exists():  # of the fit that is continued: it would call this one finished
+            page.rename(first_free(folder / "report.before_resume.html"))
 
 
 def dump(parser: LightningArgumentParser, config: Namespace) -> str:
@@ -76,6 +84,38 @@ def dump(parser: LightningArgumentParser, config: Namespace) -> str:
             f"a setting cannot be written to config.yaml, so nobody could repeat the fit: {error}; "
             "leave out the callback it belongs to (for a time limit: --trainer.max_time)"
         ) from error
+
+
+class BetweenSteps(pl.Callback):
+    """Where a fit stops when Ctrl-C or SIGTERM asks for it: between two steps.
+
+    Inside a block the engine stops by itself. Once training is over the signals act at once: what
+    is drawn is written beside and renamed.
+    """
+
+    blockwise = True
+
+    def __init__(self, held: Interruption) -> None:
+        self.held = held
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Stop before a batch: the one before it is done and counted.
+
+        Raises:
+            KeyboardInterrupt: Somebody asked; with several processes all stop at the same step.
+        """
+        asked = self.held.asked
+        if trainer.world_size > 1:
+            asked = trainer.strategy.reduce_boolean_decision(asked, all=False)
+        if asked:
+            self.held.asked = True
+            raise KeyboardInterrupt
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Hold nothing back any more."""
+        self.held.release()
 
 
 class ToymlCLI(LightningCLI):
@@ -209,7 +249,7 @@ class ToymlCLI(LightningCLI):
                 raise UserError("--ckpt_path last needs toyml's own logger; give the file's path")
             found = sorted(
                 (self.root / self.name).glob("version_*/checkpoints/last.ckpt"),
-                key=lambda p: int(re.sub(r"\D", "", p.parent.parent.name) or 0),
+                key=lambda p: version(p.parent.parent),
             )
             if not found:
                 raise UserError(
@@ -218,19 +258,27 @@ class ToymlCLI(LightningCLI):
                 )
             path, folder = str(found[-1]), found[-1].parent.parent
             config.ckpt_path = path
+            if (newest := next_version(folder.parent) - 1) > version(folder):
+                print(
+                    f"toyml: continuing {folder}; version_{newest} has no checkpoint to continue "
+                    "from"
+                )
         elif not Path(path).is_file():
             raise UserError(f"--ckpt_path {path}: there is no such file")
         self.first_step = checkpoint_step(Path(path))
         beside = Path(path).resolve().parent.parent
-        changed = self._changed(config, beside) if (beside / "config.yaml").exists() else []
+        known = (beside / "config.yaml").exists()
+        changed = self._changed(config, beside) if known else []
         refuse_another_net(path, changed)
         if self.command != "fit" or folder is None:
             return
-        if changed:
+        if not known:
+            print(f"toyml: continuing {path} in a new run folder, because its config.yaml is gone")
+        elif changed:
             old = "; ".join(f"{key} was {a}, is {b}" for key, a, b in changed[:3])
             print(f"toyml: continuing {path} in a new run folder, because {old}")
         else:
-            config.trainer.logger.init_args.version = int(folder.name.removeprefix("version_"))
+            config.trainer.logger.init_args.version = version(folder)
 
     def _changed(self, config: Namespace, folder: Path) -> list[tuple[str, Any, Any]]:
         new = yaml.safe_load(dump(self._parser(self.command), config))
@@ -246,17 +294,25 @@ class ToymlCLI(LightningCLI):
     # -- the commands ------------------------------------------------------------------------
 
     def fit(self, model: pl.LightningModule, **kwargs: Any) -> None:
-        """Train; a fit that fails before its first step leaves no folder."""
-        try:
-            self.trainer.fit(model, **kwargs)
-            self._see_that_it_ended()
-        except BaseException as error:
-            logger = run_logger(self.trainer)
-            if logger is not None:
-                logger.discard_if_empty()
-            if isinstance(error, SystemExit) and self.trainer.interrupted:
-                self._see_that_it_ended()  # Lightning turns Ctrl-C into exit(1)
-            raise
+        """Train; a fit that fails before its first step leaves no folder.
+
+        Raises:
+            InterruptedFitError: Ctrl-C or SIGTERM; what there is has been drawn.
+        """
+        with hold_back(signal.SIGINT, signal.SIGTERM) as held:
+            self.trainer.callbacks.append(BetweenSteps(held))  # type: ignore[attr-defined]
+            try:
+                self.trainer.fit(model, **kwargs)
+                self._see_that_it_ended()
+            except BaseException as error:
+                logger = run_logger(self.trainer)
+                if logger is not None:
+                    logger.discard_if_empty()
+                # Lightning turns Ctrl-C into exit(1) and SIGTERM into an exit of its own; in the
+                # middle of an import it becomes an ImportError.
+                if held.asked and not isinstance(error, UserError):
+                    self._report_interrupted(model, kwargs.get("datamodule"))
+                raise
         if self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         folder = run_folder(self.trainer)
@@ -264,21 +320,45 @@ class ToymlCLI(LightningCLI):
             self.result = Run(folder, model, kwargs.get("datamodule"))
 
     def _see_that_it_ended(self) -> None:
-        """A fit that was stopped, or that had nothing to do, is no success."""
+        """A fit that had nothing to do is no success."""
         trainer = self.trainer
         step = trainer.global_step
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        if trainer.interrupted or trainer.received_sigterm:
-            raise InterruptedFitError(
-                f"interrupted at step {step}; --ckpt_path last goes on, toyml report "
-                f"{run_folder(trainer)} draws what there is"
-            )
         if step == self.first_step:
             raise UserError(
                 f"the fit had no step to do: it stands at step {step}, trainer.max_steps is "
                 f"{trainer.max_steps}; raise it, or loosen max_time and limit_train_batches"
             )
+
+    def _report_interrupted(self, model: pl.LightningModule, datamodule: Any) -> NoReturn:
+        """Draw what there is of a fit that was stopped."""
+        trainer = self.trainer
+        logger = run_logger(trainer)
+        folder = run_folder(trainer) if logger is None else logger.claimed
+        if folder is None or not (folder / "trajectory").is_dir():
+            raise InterruptedFitError("interrupted before the first step; nothing was recorded")
+        if not trainer.is_global_zero:
+            raise InterruptedFitError(f"interrupted at step {trainer.global_step}")
+        run = Run(folder, model, datamodule)
+        if run.finished:
+            raise InterruptedFitError(
+                f"interrupted while drawing; the fit is finished, and toyml report {folder} draws "
+                "the rest"
+            )
+        words = f"interrupted at step {trainer.global_step}"
+        if (folder / "checkpoints" / "last.ckpt").exists():
+            words += "; --ckpt_path last goes on"
+        print(
+            f"toyml: interrupted at step {trainer.global_step}; drawing what there is "
+            "(Ctrl-C again stops at once)",
+            file=sys.stderr,
+        )
+        try:
+            work_through(run, trainer.callbacks)  # type: ignore[attr-defined]
+        except KeyboardInterrupt:
+            words += f"; toyml report {folder} draws what there is"
+        raise InterruptedFitError(words)
 
     def validate(self, model: pl.LightningModule, **kwargs: Any) -> None:
         """Evaluate on held-out data."""
@@ -294,6 +374,11 @@ class ToymlCLI(LightningCLI):
         for batch in self.result or []:
             for row in torch.as_tensor(batch).tolist():
                 print(" ".join(f"{value:.9g}" for value in row))
+
+
+def version(folder: Path) -> int:
+    """The number of a run folder ``version_<i>``."""
+    return int(re.sub(r"\D", "", folder.name) or 0)
 
 
 def checkpoint_step(path: Path) -> int:

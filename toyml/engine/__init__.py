@@ -13,15 +13,19 @@ hooks, ...) :func:`obstacle` says so and Lightning's ordinary automatic optimiza
 """
 
 from toyml.engine.block import Block, batch_order
+from toyml.engine.interruption import AtOnceError, Interruption, hold_back
 from toyml.engine.route import StepObserver, in_blocks, obstacle
 from toyml.engine.training import COMPILE_FROM, Training
 
 __all__ = [
     "COMPILE_FROM",
+    "AtOnceError",
     "Block",
+    "Interruption",
     "StepObserver",
     "Training",
     "batch_order",
+    "hold_back",
     "in_blocks",
     "obstacle",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from torch import Tensor
 from toyml.compiled import NotCompilable, compile_training
 from toyml.engine.block import Block
 from toyml.engine.chain import differentiate
+from toyml.engine.interruption import Interruption, hold_back
 from toyml.engine.route import StepObserver, block_end, count_steps, watched_between_blocks
 from toyml.engine.update import Update
 from toyml.errors import DivergedError
@@ -29,6 +31,9 @@ COMPILE_FROM = 100_000
 
 LONGER = 20
 """How many blocks the kernel does as one, where nobody looks between them."""
+
+KEPT = 4_000_000
+"""Most numbers that one call of the kernel keeps before they reach the file."""
 
 SUPERVISED = "toyml.tasks.supervised"
 
@@ -48,11 +53,17 @@ class Training:
         self.seconds = 0.0
         self._optimizer: torch.optim.Optimizer | None = None
         self._observers: list[StepObserver] = []
-        self._steps = self._done = 0
+        self._steps = self._at_once = self._done = 0
         self._measured = True
 
     def run(self, block: Block) -> dict[str, Any]:
-        """Perform the block's optimizer steps; see :func:`block_end` for where it stops."""
+        """Perform the block's optimizer steps; see :func:`block_end` for where it stops.
+
+        Raises:
+            DivergedError: The loss became NaN or infinite.
+            KeyboardInterrupt: Ctrl-C (SIGTERM too where the command line holds it back); the step
+                that was under way is complete, and counted.
+        """
         trainer = self.task.trainer
         first = trainer.global_step
         if self._optimizer is not self.task.optimizers(use_pl_optimizer=False):
@@ -61,14 +72,17 @@ class Training:
         start = time.perf_counter()
         run = self._run_eager if self.kernel is None else self._run_compiled
         self._done = 0
-        try:
-            done, losses = run(block, first, last)
-        finally:
-            # Also after Ctrl-C in the middle of a block: the checkpoint counts the steps done.
-            self.seconds += time.perf_counter() - start
-            count_steps(trainer, self._done)
-        if done < last - first:
-            self.raise_diverged(first + done, losses[-1])
+        with hold_back(signal.SIGINT) as held:
+            try:
+                losses = run(block, first, last, held)
+            finally:
+                # Also when an observer fails in the middle of a block: what is done is counted.
+                self.seconds += time.perf_counter() - start
+                count_steps(trainer, self._done)
+        if losses and not math.isfinite(losses[-1]):
+            self.raise_diverged(first + self._done, losses[-1])
+        if held.asked and trainer.global_step != trainer.max_steps:
+            raise KeyboardInterrupt
         return {"losses": losses, "first_step": first}
 
     def _begin(self, block: Block) -> None:
@@ -77,11 +91,14 @@ class Training:
         self._observers = [c for c in self.task.trainer.callbacks if isinstance(c, StepObserver)]
         self._measured = looks_at_outputs(self.task)
         self.kernel = self._kernel(block)
-        self._steps = block.steps if self.kernel is None else self._longer(block)
+        if self.kernel is None:
+            self._steps = block.steps
+        else:
+            self._steps, self._at_once = self._lengths(block)
 
     # -- eager -------------------------------------------------------------------------------
 
-    def _run_eager(self, block: Block, first: int, last: int) -> tuple[int, list[float]]:
+    def _run_eager(self, block: Block, first: int, last: int, held: Interruption) -> list[float]:
         task = self.task
         optimizer = task.optimizers(use_pl_optimizer=False)
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -100,6 +117,8 @@ class Training:
         try:
             with torch.no_grad():
                 for x, y in block.batches(first, last):
+                    if held.asked:
+                        break
                     loss, output, gradients = evaluate(x, y)
                     value = loss.item()
                     losses.append(value)
@@ -121,11 +140,22 @@ class Training:
             update.finish()
         if gradients:
             update.publish(gradients)
-        return step - first, losses
+        return losses
 
     # -- compiled ----------------------------------------------------------------------------
 
-    def _run_compiled(self, block: Block, first: int, last: int) -> tuple[int, list[float]]:
+    def _run_compiled(self, block: Block, first: int, last: int, held: Interruption) -> list[float]:
+        losses: list[float] = []
+        while first < last and not held.asked:
+            stop = min(first + self._at_once, last)
+            found = self._run_kernel(block, first, stop)
+            losses += found
+            first = stop
+            if not math.isfinite(found[-1]):
+                break
+        return losses
+
+    def _run_kernel(self, block: Block, first: int, last: int) -> list[float]:
         task, kernel = self.task, self.kernel
         assert kernel is not None
         log_every = task.trainer.log_every_n_steps or last + 1
@@ -141,7 +171,7 @@ class Training:
             torch.from_numpy(wanted - first),
             block.rows(first, last),
         )
-        self._done = result.steps_done
+        self._done += result.steps_done
         rows = result.snapshots.numpy()
         wanted = wanted[: len(rows)]
         for observer, steps in zip(self._observers, asked, strict=True):
@@ -155,7 +185,7 @@ class Training:
             for step in (values if self._measured else ())
         ]
         self._log(block, values, states)
-        return result.steps_done, losses
+        return losses
 
     def _log(self, block: Block, losses: dict[int, float], states: list[Tensor]) -> None:
         """Log steps of the kernel: losses by step, and where they matter parameters [p] before."""
@@ -176,17 +206,19 @@ class Training:
         for (step, value), output, (_, y) in zip(losses.items(), found, batches, strict=True):
             self.task.log_row(step, value, output, y)
 
-    def _longer(self, block: Block) -> int:
-        """Steps of a block for the kernel, to which Lightning's millisecond per block is long.
+    def _lengths(self, block: Block) -> tuple[int, int]:
+        """Steps of a block for the kernel, and how many of them one call does.
 
-        Bounded also by the numbers kept (4 million) and multiplications done (400 million) in it.
+        To the kernel Lightning's millisecond per block is long, so where nobody looks between
+        blocks it does several as one. Numbers kept (4 million) and multiplications done
+        (400 million) bound a call: memory stays flat and Ctrl-C is heard also for a large net.
         """
-        if watched_between_blocks(self.task):
-            return block.steps
         p = sum(parameter.numel() for parameter in self.task.net.parameters())
         kept, n = p + (block.batch_size or 0), block.batch_size or len(block.x)
-        most = min(4_000_000 // kept, 400_000_000 // (n * p))
-        return int(block.steps * max(1, min(LONGER, most // block.steps)))
+        most = max(1, min(KEPT // kept, 400_000_000 // (n * p)))
+        watched = watched_between_blocks(self.task)
+        blocks = 1 if watched else max(1, min(LONGER, most // block.steps))
+        return block.steps * blocks, most
 
     def _kernel(self, block: Block) -> Kernel | None:
         task = self.task

@@ -213,21 +213,48 @@ class Supervised(pl.LightningModule):
             group.update({k: v for k, v in asked.items() if k in group})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Remember which route the steps were run by."""
+        """Remember by which route and which optimizer the steps were run."""
         training = self.training_blocks()
         checkpoint["toyml_compiled"] = training is not None and training.kernel is not None
+        checkpoint["toyml_optimizer"] = self._optimizer_name
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take over the checkpoint's precision before its weights are copied.
 
         Lightning loads a float64 checkpoint into the float32 net and converts afterwards.
+
+        Raises:
+            UserError: It was saved from another net, or by another optimizer.
         """
+        self._check_checkpoint(checkpoint)
         self._resumed = True
         self.was_compiled = checkpoint.get("toyml_compiled")
         tensors = [v for k, v in checkpoint["state_dict"].items() if k.startswith("net.")]
         dtypes = {v.dtype for v in tensors if v.is_floating_point()}
         if len(dtypes) == 1:
             self.net.to(dtypes.pop())
+
+    @property
+    def _optimizer_name(self) -> str:
+        kind = type(self._build_optimizer())
+        return f"{kind.__module__}.{kind.__qualname__}"
+
+    def _check_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        saved = {name: list(value.shape) for name, value in checkpoint["state_dict"].items()}
+        mine = {name: list(value.shape) for name, value in self.state_dict().items()}
+        for name in sorted(saved.keys() | mine.keys()):
+            if saved.get(name) != mine.get(name):
+                was, now = (found.get(name, "absent") for found in (saved, mine))
+                raise UserError(
+                    f"the checkpoint is of another net: {name} is {was} there and {now} here; "
+                    "give the config it was saved with, or start anew without --ckpt_path"
+                )
+        optimizer = checkpoint.get("toyml_optimizer", self._optimizer_name)
+        if optimizer != self._optimizer_name:
+            raise UserError(
+                f"the checkpoint was saved by {optimizer}, whose state {self._optimizer_name} "
+                "cannot go on from; keep the optimizer, or start anew without --ckpt_path"
+            )
 
     # -- steps -------------------------------------------------------------------------------
 
