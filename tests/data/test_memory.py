@@ -151,7 +151,8 @@ class Fake:
         self.global_rank, self.world_size, self.max_epochs = rank, world, max_epochs
         self.overfit_batches, self.limit_train_batches = 0.0, 1.0
         self.num_training_batches = math.inf
-        self.fit_loop = SimpleNamespace(total_batch_idx=done - 1)
+        progress = SimpleNamespace(total=SimpleNamespace(completed=done))
+        self.fit_loop = SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=progress))
 
 
 def batches(n: int, size: int | None, steps: int = 10, **fake: int) -> list[torch.Tensor]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import os
+import io
 import time
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from toyml.engine import AtOnceError
 from toyml.errors import DivergedError, UnwrittenError
-from toyml.files import beside, writing
+from toyml.files import replace, writing
 from toyml.logger import run_folder
 
 
@@ -31,6 +34,11 @@ class LastCheckpoint(Checkpoint):
         self.every_seconds = every_seconds
         self._saved_at = 0.0
         self._saved_step = 0
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """See that a checkpoint is written whole or not at all."""
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+            trainer.strategy.checkpoint_io = WholeFiles()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
@@ -73,16 +81,28 @@ class LastCheckpoint(Checkpoint):
     def _save(self, trainer: pl.Trainer) -> None:
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        path = run_folder(trainer) / "checkpoints" / "last.ckpt"
-        if not trainer.is_global_zero:
-            trainer.save_checkpoint(path)  # takes part; the first process writes
-            return
-        # Lightning moves a file here from the system's folder for temporary files: where that is
-        # another disk, a kill on the way would leave half a checkpoint.
-        with writing(path):
-            path.parent.mkdir(exist_ok=True)
-            with beside(path) as draft:
-                trainer.save_checkpoint(draft)
-                with draft.open("rb") as file:
-                    os.fsync(file.fileno())
+        trainer.save_checkpoint(run_folder(trainer) / "checkpoints" / "last.ckpt")
         self._saved_at, self._saved_step = time.monotonic(), trainer.global_step
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Write checkpoints beside their place and rename them.
+
+    Lightning moves a file there from the system's folder for temporary files: where that is
+    another disk, a kill or a full disk on the way leaves half a checkpoint.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
+    ) -> None:
+        """Write one.
+
+        Raises:
+            UnwrittenError: The disk is full, or the folder cannot be written.
+        """
+        path = Path(path)
+        memory = io.BytesIO()
+        torch.save(checkpoint, memory)
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        replace(path, memory.getvalue())

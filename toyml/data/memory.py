@@ -185,12 +185,20 @@ class Batches:
             share = self._share(len(x))
             yield x[share], y[share]
 
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: where a continued fit goes on follows from the trainer's count of batches."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to take over; Lightning asks for it in the middle of a pass."""
+
     def _place(self) -> tuple[int, int]:
         """The batches of this epoch, counted from the start of the fit."""
         if self.overfit:
             return 0, self.length
         limit = self.trainer.num_training_batches  # trainer.limit_train_batches shortens a pass
-        done = self.trainer.fit_loop.total_batch_idx + 1
+        # Batches completed, not begun: one that Ctrl-C broke off comes again.
+        done = self.trainer.fit_loop.epoch_loop.batch_progress.total.completed
         if 0 < limit < self.length:
             number, start = divmod(done, int(limit))
             return number * self.length + start, (number + 1) * self.length
