@@ -14,6 +14,7 @@ import struct
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ def stop_at(event: int, notes: Notes) -> None:
             done += 1
             notes.events(done)
             if done == event:
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.killpg(0, signal.SIGKILL)
 
     sys.addaudithook(count)
 
@@ -102,6 +103,7 @@ def run(folder: Path, words: Sequence[str], event: int) -> None:
     from toyml.cli import console
 
     os.chdir(folder)
+    os.setsid()  # a group of its own: a kill takes the children that draw, too
     for number, name in ((1, "out.txt"), (2, "err.txt")):
         os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -133,16 +135,17 @@ class Child:
             time.sleep(0.0005)
 
     def signal(self, number: signal.Signals) -> None:
-        """Send it a signal, if it is still there."""
+        """Send it and its children a signal, if it is still there."""
         if self.process.is_alive():
             assert self.process.pid is not None
-            os.kill(self.process.pid, number)
+            with suppress(ProcessLookupError):  # it ended just now
+                os.killpg(self.process.pid, number)
 
     def end(self, seconds: float = 60.0) -> int:
         """Wait for its end; its exit status (negative: the signal that ended it)."""
         self.process.join(seconds)
         if self.process.is_alive():
-            self.process.kill()
+            self.signal(signal.SIGKILL)
             self.process.join()
             pytest.fail(f"it did not end: {self.errors}")
         assert self.process.exitcode is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -215,7 +216,7 @@ def test_two_fits_that_continue_the_same_run(tmp_path: Path, whole: Any) -> None
     second = started(tmp_path, BLOCKS + " --ckpt_path last")
     assert second.end() == 2
     assert "another fit is recording into runs/moons/version_0" in second.errors
-    first.process.kill()
+    first.signal(signal.SIGKILL)
     first.process.join()
     after = contents(tmp_path / "runs/moons/version_0/trajectory")["rows.bin"]
     assert after.startswith(before), "the first was not disturbed"
