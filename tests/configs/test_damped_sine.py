@@ -16,7 +16,7 @@ from toyml.seeds import SeedTable
 
 __all__ = ["fit"]
 
-CURVE = {"fit", "thresholds", "side_errors", "curves", "parameters"}
+CURVE = {"fit", "thresholds", "side_errors", "curves", "parameters", "landscape"}
 
 
 def test_the_left_half_is_fitted(fit: Fit) -> None:

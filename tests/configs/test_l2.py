@@ -19,8 +19,8 @@ def test_one_step_both_ways(fit: Fit) -> None:
     run = fit("l2_one_step")
     assert ends(run) == pytest.approx([4.1, 1.9], abs=1e-15)
     found = verdicts(run)
-    assert (found.count("holds"), found.count("not applicable")) == (8, 3)
-    assert figures(run) == {"step_pytorch", "step_textbook", "parity"}
+    assert (found.count("holds"), found.count("not applicable")) == (9, 3)
+    assert figures(run) == {"step_pytorch", "step_textbook", "curvature", "parity"}
 
 
 def test_one_step_with_the_textbooks_penalty(fit: Fit) -> None:
@@ -37,8 +37,9 @@ def test_one_step_with_the_bias_spared(fit: Fit) -> None:
 
 def test_every_step_beside_numpy_under_both_conventions(fit: Fit) -> None:
     run = fit("l2_logistic")
-    assert verdicts(run) == ["holds", "holds", "refuted", "holds", "holds", "holds"]
-    assert figures(run) == {"two_conventions", "parity", "parameters", "curves"}
+    assert verdicts(run) == ["holds", "holds", "refuted", *["holds"] * 5]
+    drawn = {"two_conventions", "parity", "parameters", "curves", "landscape", "curvature"}
+    assert figures(run) == drawn
     assert regression_gap(run, 0.1, by_rows=False).shape == (1001,)
 
 

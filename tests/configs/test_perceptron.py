@@ -34,6 +34,10 @@ ISSUE = [
 ]
 
 
+WATCHED = {"parameters", "curves", "landscape", "curvature"}
+"""Figures that every perceptron has."""
+
+
 def verdict(run: Run, words: str) -> str:
     (found,) = (c for c in run.summary["claims"] if words in c["statement"])
     return str(found["verdict"])
@@ -53,9 +57,9 @@ def test_the_first_command(fit: Fit) -> None:
     run = fit("perceptron")
     found = verdicts(run)
     assert "fails" not in found
-    assert found.count("holds") == 9
+    assert found.count("holds") == 11
     assert found.count("refuted") == 2
-    assert figures(run) == {"boundary", "angle", "parameters", "curves"}
+    assert figures(run) == {"boundary", "angle", *WATCHED}
     start = run.trajectory.at(0)
     assert start["linear.weight"][0].tolist() == pytest.approx([-0.0052940, 0.3793229], abs=5e-7)
     assert start["linear.bias"].tolist() == pytest.approx([-0.5819808], abs=5e-7)
@@ -84,7 +88,7 @@ def test_the_table_and_the_law_up_to_epoch_100_000(fit: Fit) -> None:
     run = fit("perceptron", "--trainer.max_steps", "100001")
     found = verdicts(run)
     assert "fails" not in found
-    assert found.count("holds") == 14
+    assert found.count("holds") == 16
     assert found.count("refuted") == 2
     check_table(run, list(TABLE))
 
@@ -101,9 +105,9 @@ def test_weight_decay_reaches_its_minimum_in_swings(fit: Fit) -> None:
     run = fit("perceptron_weight_decay")
     found = verdicts(run)
     assert "fails" not in found
-    assert found.count("holds") == 10
+    assert found.count("holds") == 12
     assert found.count("refuted") == 2
-    expected = {"boundary", "oscillation", "sweep_of_decay", "parameters", "curves"}
+    expected = {"boundary", "oscillation", "sweep_of_decay", *WATCHED}
     assert figures(run) == expected
     w, b = line(run)
     end = (0.594177882652, -0.012645554449, -0.619468991549)

@@ -21,7 +21,14 @@ def test_three_units_enclose_the_disk(fit: Fit) -> None:
     assert "fails" not in found
     assert found.count("holds") == 5
     assert found.count("refuted") == 1
-    assert figures(run) == {"hidden_lines", "activations", "boundary", "curves", "parameters"}
+    assert figures(run) == {
+        "hidden_lines",
+        "activations",
+        "boundary",
+        "curves",
+        "parameters",
+        "landscape",
+    }
 
 
 def test_two_units_do_not_and_other_settings_are_not_judged(fit: Fit) -> None:

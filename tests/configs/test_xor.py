@@ -43,7 +43,8 @@ def test_the_question_is_answered(fit: Fit) -> None:
     found = verdicts(run)
     assert found.count("refuted") == 3
     assert found.count("holds") == len(found) - 3
-    assert figures(run) == {"script_loss", "ladder", "parity", "parameters"}
+    drawn = {"script_loss", "ladder", "parity", "parameters", "landscape", "curvature"}
+    assert figures(run) == drawn
     parity = run.summary["parity"]
     assert (parity["snapshots"], parity["parts_at"]) == (5001, None)
     # The rung with nothing switched is this very run.
@@ -55,8 +56,8 @@ def test_the_question_is_answered(fit: Fit) -> None:
 
 def test_from_the_scripts_weights_pytorch_is_the_script(fit: Fit) -> None:
     run = fit("xor_ladder")
-    assert verdicts(run) == ["holds"] * 7
-    assert "parity" in figures(run)
+    assert verdicts(run) == ["holds"] * 8
+    assert {"parity", "curvature"} <= figures(run)
 
 
 def test_from_pytorchs_weights_the_script_is_pytorch(fit: Fit) -> None:

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import ExponentialLR, LambdaLR, OneCycleLR, Reduce
 from tests.claims.recorded import descent, recorded
 from tests.conftest import Rows
 from toyml import theory
-from toyml.claims import NotApplicable, SharpnessAt, StableAtTheEnd
+from toyml.claims import NotApplicable, SharpnessAt, StableAt
 from toyml.models import MLP, Linear
 from toyml.run import Run
 from toyml.views import CurvatureView, curvature_view
@@ -303,10 +303,10 @@ def test_claims_read_the_same_numbers(tmp_path: Path) -> None:
     assert SharpnessAt("at the start", float(view.sharpness[0]), 0.0, step=0).agrees(
         view.sharpness[0]
     )
-    assert StableAtTheEnd("stable").judge(run).verdict == "holds"
+    assert StableAt("stable").judge(run).verdict == "holds"
     run.task.optimizer = sgd(lr=1.2, weight_decay=0.2)
-    verdict = StableAtTheEnd("stable").judge(run)
+    verdict = StableAt("stable").judge(run)
     assert verdict.verdict == "fails"
     assert verdict.measured == "1.81899, and the limit is 1.66667"
     run.task.optimizer = torch.optim.Adam
-    assert StableAtTheEnd("stable").judge(run).verdict == "not applicable"
+    assert StableAt("stable").judge(run).verdict == "not applicable"

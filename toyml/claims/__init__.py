@@ -21,7 +21,7 @@ from toyml.claims.claim import (
     Verdict,
 )
 from toyml.claims.convention import GradientAt, RegressionPartsAt, RegressionWithin
-from toyml.claims.curvature import SharpnessAt, StableAtTheEnd
+from toyml.claims.curvature import SharpnessAt, StableAt
 from toyml.claims.forces import ForcesAddUp
 from toyml.claims.hidden import Enclosed, FloorHolds, LossBetween, RegionsOf
 from toyml.claims.logistic import (
@@ -147,7 +147,7 @@ __all__ = [
     "SpectralRadius",
     "StabilityLimit",
     "StabilityMargin",
-    "StableAtTheEnd",
+    "StableAt",
     "SwingFactor",
     "Verdict",
     "WorstRowShare",

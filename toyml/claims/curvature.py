@@ -241,14 +241,25 @@ class SharpnessAt(Equals):
         return float(curvatures(run, [snapshot(run, self.step)])[0, -1])
 
 
-class StableAtTheEnd(Claim):
-    """The curvature at the last step is below the limit of the optimizer in use.
+class StableAt(Claim):
+    """The curvature after a number of steps is below the limit of the optimizer in use.
 
     Args:
         statement: The claim in words.
+        step: Number of updates done; ``null`` is the last step.
         given: Settings that the claim presupposes.
         source: Who says so.
     """
+
+    def __init__(
+        self,
+        statement: str,
+        step: int | None = None,
+        given: dict[str, Any] | None = None,
+        source: str = "",
+    ) -> None:
+        super().__init__(statement, given, source)
+        self.step = step
 
     @property
     def predicted(self) -> str:
@@ -256,10 +267,10 @@ class StableAtTheEnd(Claim):
         return "below the limit"
 
     def measure(self, run: Run) -> str:
-        """Compare the two at the last snapshot."""
-        last = snapshot(run, None)
-        limit = limits(run, run.trajectory.steps[[last]]).values[0]
-        sharpness = float(curvatures(run, [last])[0, -1])
+        """Compare the two at that snapshot."""
+        place = snapshot(run, self.step)
+        limit = limits(run, run.trajectory.steps[[place]]).values[0]
+        sharpness = float(curvatures(run, [place])[0, -1])
         if sharpness < limit:
             return "below the limit"
         return f"{sharpness:.6g}, and the limit is {limit:.6g}"
