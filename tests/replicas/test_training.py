@@ -343,3 +343,17 @@ def test_steps_out_of_range_are_named() -> None:
         train_replicas(stack, nn.MSELoss(), optimizer, *cloud(), 10, noted=[0, 11])
     with pytest.raises(ValueError, match="not built on"):
         train_replicas(stack, nn.MSELoss(), optim.SGD(nn.Linear(1, 1).parameters()), *cloud(), 1)
+
+
+@pytest.mark.parametrize("compiled", ROUTES)
+def test_rows_that_do_not_fit_are_named(compiled: bool | None) -> None:
+    stack = stack_of(lambda: MLP([2, 3, 2]), range(2))
+    optimizer = optim.SGD(stack.parameters())
+    x, y = cloud()
+    run = partial(train_replicas, stack, nn.MSELoss(), optimizer, steps=1, compiled=compiled)
+    with pytest.raises(UserError, match=r"\[23, 2\] but y has \[23, 1\]"):
+        run(x=x, y=y)
+    with pytest.raises(ValueError, match="float32"):
+        run(x=x.float(), y=y)
+    with pytest.raises(ValueError, match="as many rows"):
+        run(x=x, y=y[:5])

@@ -23,7 +23,8 @@ def step_bytes(stack: Replicated, loss: nn.Module, block: Block) -> int:
     """Bytes that forward and backward of one replica take, by trying two on the first batch.
 
     Raises:
-        UserError: The net or the loss cannot be mapped; the message names the layer.
+        UserError: The net or the loss cannot be mapped (the message names the layer), or shapes
+            that do not belong together.
     """
     net = stack.template
     x, y = next(block.batches(0, 1))
@@ -35,6 +36,8 @@ def step_bytes(stack: Replicated, loss: nn.Module, block: Block) -> int:
         try:
             with seen:
                 evaluation(stack, loss)(part, x, y)
+        except ValueError as error:
+            raise UserError(str(error)) from error
         except (RuntimeError, NotImplementedError, TypeError, IndexError) as error:
             where = inside[-1] if inside else f"loss {type(loss).__name__}"
             raise UserError(

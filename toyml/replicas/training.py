@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import prod
 from typing import NamedTuple, Protocol
 
 import torch
@@ -70,8 +69,14 @@ class Training:
         own = {id(p) for p in stack.parameters()}
         if any(id(p) not in own for group in optimizer.param_groups for p in group["params"]):
             raise ValueError("the optimizer was not built on the stack's parameters")
+        dtype = next(stack.parameters()).dtype
+        if block.x.dtype != dtype or len(block.x) != len(block.y):
+            raise ValueError(
+                f"x is {block.x.dtype} {list(block.x.shape)} and y {list(block.y.shape)}, the "
+                f"parameters are {dtype}: give as many rows of both, in that dtype"
+            )
         self.stack, self.loss, self.optimizer, self.block = stack, loss, optimizer, block
-        self.memory = memory
+        self.memory, self._each = memory, step_bytes(stack, loss, block)
         self.diverged = torch.full((stack.replicas,), -1)
         self._route, reason = self._choose(compiled)
         self.route = self._route.words + (f" ({reason})" if reason else "")
@@ -90,8 +95,8 @@ class Training:
         layers, measure = read_narrow(stack.template), known_measure(self.loss)
         if rule and state and layers is not None and measure is not None:
             return NarrowRoute(stack, block, layers, measure, rule, state, self.memory), reason
-        each = step_bytes(stack, self.loss, block)
-        return AutogradRoute(stack, block, self.loss, self.optimizer, each, self.memory), reason
+        each, memory = self._each, self.memory
+        return AutogradRoute(stack, block, self.loss, self.optimizer, each, memory), reason
 
     def run(
         self, first: int, last: int, noted: Sequence[int] = (), recorded: Sequence[int] = ()
@@ -104,10 +109,27 @@ class Training:
             noted: Steps in first..last - 1 whose losses are kept, increasing.
             recorded: Steps in first + 1..last whose parameters are kept, increasing.
         """
-        seen = self._route.run(Asked(first, last, noted, recorded))
+        before, known = self._copies(), set(self.optimizer.state)
+        try:
+            seen = self._route.run(Asked(first, last, noted, recorded))
+        except BaseException:
+            # Some replicas may be ahead of others, after Ctrl-C for example: all go back.
+            for tensor, copy in before:
+                tensor.copy_(copy)
+            for p in set(self.optimizer.state) - known:
+                del self.optimizer.state[p]
+            raise
         seen.erase_diverged(self.stack)
         self.diverged = torch.where(self.diverged < 0, seen.diverged, self.diverged)
         return seen
+
+    def _copies(self) -> list[tuple[Tensor, Tensor]]:
+        """Parameters and optimizer state, each with a copy."""
+        live = [p.detach() for p in self.stack.parameters()]
+        for p in self.stack.parameters():
+            state = self.optimizer.state.get(p, {})
+            live += [value for value in state.values() if isinstance(value, Tensor)]
+        return [(tensor, tensor.clone()) for tensor in live]
 
     def portion(self, first: int, last: int, recorded: Sequence[int] = ()) -> int:
         """Where to stop on the way to ``last``, so that what is kept fits the memory."""
@@ -120,8 +142,9 @@ class Training:
     def losses(self) -> Tensor:
         """The loss of every replica on all rows as they are now [R], float64."""
         evaluate, x, y = evaluation(self.stack, self.loss), self.block.x, self.block.y
-        each = max(1, len(x) * prod(x.shape[1:]) * 64 * x.element_size())
-        size = max(1, min(self.stack.replicas, 2**24 // each))
+        # As many at once as fit the memory, were they all rows of one batch, and 16 MiB.
+        rows = max(1, len(x) // (self.block.batch_size or len(x)))
+        size = max(1, min(self.memory, 2**24) // (self._each * rows))
         with torch.no_grad():
             parts = [
                 evaluate(dict(self.stack.named_slices(start, start + size)), x, y)

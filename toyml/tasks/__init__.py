@@ -1,5 +1,6 @@
 """Training problems: each wraps a model and a loss as a LightningModule."""
 
+from toyml.tasks.replicas import Replicas
 from toyml.tasks.supervised import Supervised
 
-__all__ = ["Supervised"]
+__all__ = ["Replicas", "Supervised"]
