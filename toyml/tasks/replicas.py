@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -186,32 +187,42 @@ class Replicas(pl.LightningModule):
         return self._training[1].diverged
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
-        """A block of steps for all replicas."""
+        """A block of steps for all replicas.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C; all replicas are at the same step, and it is counted.
+        """
         trainer, training = self.trainer, self._started(batch)
-        first = trainer.global_step
-        last = block_end(trainer, first, batch.steps)
-        observers = [c for c in trainer.callbacks if isinstance(c, engine.StepObserver)]  # type: ignore[attr-defined]
-        every = trainer.log_every_n_steps or last + 1  # type: ignore[attr-defined]
-        while first < last:
-            asked = [observer.wanted(first + 1, last) for observer in observers]
-            recorded = np.unique(np.concatenate([*asked, np.zeros(0, np.int64)]).astype(np.int64))
-            stop = training.portion(first, last, recorded.tolist())
-            recorded = recorded[recorded <= stop]
-            noted = list(range(first + -first % every, stop, every))
-            seen = training.run(first, stop, noted, recorded.tolist())
-            if len(recorded):
-                flat = [s.reshape(len(recorded), -1) for s in seen.snapshots.values()]
-                rows = torch.cat(flat, 1).cpu().numpy()
-                for observer, steps in zip(observers, asked, strict=True):
-                    chosen = np.isin(recorded, steps)
-                    observer.observe_rows(recorded[chosen], rows[chosen])
-            for step, losses in zip(noted, seen.losses, strict=True):
-                self.log_row(step, losses)
-            count_steps(trainer, stop - first)
-            first = stop
+        last = block_end(trainer, trainer.global_step, batch.steps)
+        with engine.hold_back(signal.SIGINT) as held:
+            while trainer.global_step < last and not held.asked:
+                self._run_portion(training, trainer.global_step, last)
+        if held.asked and trainer.global_step != trainer.max_steps:
+            raise KeyboardInterrupt
         losses = training.losses()
         self.log("loss", losses.nanmedian(), prog_bar=True, logger=False, batch_size=1)
         return {"losses": losses}
+
+    def _run_portion(self, training: Training, first: int, last: int) -> None:
+        """As many of the steps as may be kept at once, looked at, logged and counted."""
+        trainer: Any = self.trainer
+        observers = [c for c in trainer.callbacks if isinstance(c, engine.StepObserver)]
+        asked = [observer.wanted(first + 1, last) for observer in observers]
+        recorded = np.unique(np.concatenate([*asked, np.zeros(0, np.int64)]).astype(np.int64))
+        stop = training.portion(first, last, recorded.tolist())
+        recorded = recorded[recorded <= stop]
+        every = trainer.log_every_n_steps or last + 1
+        noted = list(range(first + -first % every, stop, every))
+        seen = training.run(first, stop, noted, recorded.tolist())
+        count_steps(trainer, stop - first)
+        if len(recorded):
+            flat = [s.reshape(len(recorded), -1) for s in seen.snapshots.values()]
+            rows = torch.cat(flat, 1).cpu().numpy()
+            for observer, steps in zip(observers, asked, strict=True):
+                chosen = np.isin(recorded, steps)
+                observer.observe_rows(recorded[chosen], rows[chosen])
+        for step, losses in zip(noted, seen.losses, strict=True):
+            self.log_row(step, losses)
 
     training_step.takes_blocks = True  # type: ignore[attr-defined]
 
