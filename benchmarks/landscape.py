@@ -36,6 +36,7 @@ import torch
 from torch import Tensor, nn
 
 from toyml import measures
+from toyml.compiled import LossKernel
 from toyml.measures import Plane, points
 from toyml.models import MLP, Linear
 
@@ -226,7 +227,7 @@ class Row:
         ms: Median milliseconds of the landscape.
         eager_ms: The same as tensor programs.
         route: "C" or "tensors", as it runs by itself.
-        compile_s: Seconds that its first call took longer, with an empty cache.
+        compile_s: Seconds of the C compiler, with an empty cache.
         deviation: Largest difference from the loop's grid, as ``TOLERANCE`` counts it.
     """
 
@@ -260,7 +261,7 @@ def measure(case: Case, rounds: int, grid: int) -> list[Row]:
     problem.parameters()
     sides = {"ours": ours, "tensors": tensor_programs}
     sides |= {name: LOOPS[name] for name in case.targets}
-    compile_s, _ = timed(ours, problem)
+    kernel = kernel_of(problem)
     found = {name: timed(side, problem)[1] for name, side in sides.items() if name in LOOPS}
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     deviation = 0.0
@@ -274,8 +275,6 @@ def measure(case: Case, rounds: int, grid: int) -> list[Row]:
                 deviation = max(deviation, difference(grids, expected))
         turns = [*turns[1:], turns[0]]
     assert deviation < TOLERANCE[case.dtype], f"{case.name}: grids differ by {deviation:.1e}"
-    compile_s -= statistics.median(seconds["ours"])
-    route = "C" if is_compiled(problem) else "tensors"
     rows = []
     for name, target in case.targets.items():
         row = Row(case.name, str(case.dtype).removeprefix("torch."), name, target)
@@ -284,8 +283,8 @@ def measure(case: Case, rounds: int, grid: int) -> list[Row]:
         row.loop_ms, row.ms, row.eager_ms = (
             1e3 * statistics.median(seconds[side]) for side in (name, "ours", "tensors")
         )
-        row.route, row.deviation = route, deviation
-        row.compile_s = compile_s if route == "C" else 0.0
+        row.route, row.deviation = "C" if kernel else "tensors", deviation
+        row.compile_s = kernel.compile_seconds if kernel else 0.0
         rows.append(row)
     return rows
 
@@ -303,10 +302,10 @@ def difference(grids: Grids, expected: Grids) -> float:
     )
 
 
-def is_compiled(problem: Problem) -> bool:
+def kernel_of(problem: Problem) -> LossKernel | None:
+    """What ``ours`` runs in, compiled now where it is not in the cache."""
     count = len(problem.axis) ** 2
-    kernel = points._kernel(problem.net, list(problem.losses.values()), count, problem.x, problem.y)
-    return kernel is not None
+    return points._kernel(problem.net, list(problem.losses.values()), count, problem.x, problem.y)
 
 
 # -- what is affordable --------------------------------------------------------------------------
