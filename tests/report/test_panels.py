@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+import torch
 from torch import nn
 
 from tests.claims.recorded import recorded
@@ -18,10 +20,12 @@ from toyml.callbacks.stage import early, scene
 from toyml.models import Linear
 from toyml.report import Page, render
 from toyml.report.packing import Levels
+from toyml.report.panels.landscape import DECADES, Ground
 from toyml.report.panels.layout import log_axis
 from toyml.report.scene import Panel, Plot, Scene, moved
 from toyml.report.theme import DARK, LIGHT, painted
 from toyml.run import Run
+from toyml.views import landscape_view
 
 UNSAFE = {"scattergl", "splom", "parcoords", "scatterpolargl"}
 """Traces whose shaders are made by evaluating text, which the page's policy forbids."""
@@ -227,3 +231,89 @@ def test_ticks_of_a_logarithmic_axis_are_few_and_readable() -> None:
     assert 4 <= len(wide["tickvals"]) <= 12
     assert "10<sup>−9</sup>" in wide["ticktext"]
     assert log_axis(np.array([0.0, np.nan, 1e-6, 1e6]))["range"][0] < -6
+
+
+def test_a_landscape_shows_the_loss_the_path_and_the_truth_about_both(tmp_path: Path) -> None:
+    made = run(tmp_path, mlp(2, 3), 2)
+    panel = panels(scene({"run": made}))["landscape"]
+    labels = [plot.label for plot in panel.plots]
+    assert labels[:3] == ["Plane", "3-D", "Trust"]
+    view = landscape_view(made)
+    flat = figure(panel.plots[0], 13, LIGHT)
+    assert np.abs(np.asarray(flat.data[0].customdata) - view.surface).max() < 1e-3
+    assert flat.data[2].x == pytest.approx(view.path[:14, 0])
+    assert flat.data[4].x == pytest.approx(view.path[13:14, 0])
+    truth = figure(panel.plots[2], 13, LIGHT)
+    assert truth.data[2].y == pytest.approx(view.true[13:14])
+    assert truth.data[3].y == pytest.approx(view.on_plane[13:14])
+    assert view.words in panel.caption
+    assert [reading.label for reading in panel.readings] == [
+        "loss",
+        "height in the picture",
+        "off the plane",
+    ]
+
+
+def test_the_ground_is_the_loss_on_a_scale_that_shows_the_valley(tmp_path: Path) -> None:
+    ground = Ground(2.0, 100.0)
+    losses = np.array([2.0, 2.0 + 100 * 10**-1.4, 102.0, np.nan])
+    assert ground.scaled(losses)[:3] == pytest.approx([-DECADES, -1.4, 0.0])
+    assert np.isnan(ground.scaled(losses)[3])
+    ticks = ground.ticks()
+    assert ticks["ticktext"][0] == "2"
+    assert ticks["ticktext"][-1] == "102"
+
+
+def descended(folder: Path, **settings: float) -> Run:
+    """Three exact steps of SGD on the mean squared error of two rows."""
+    data = Rows([[1.0], [2.0]], [[0.0], [3.0]])
+    net = Linear(1).double()
+    optimizer = torch.optim.SGD(net.parameters(), **settings)
+    x, y = (torch.tensor(rows, dtype=torch.float64) for rows in ([[1.0], [2.0]], [[0.0], [3.0]]))
+    path = []
+    for _ in range(4):
+        path.append(torch.cat([p.detach().flatten() for p in net.parameters()]).numpy().copy())
+        optimizer.zero_grad()
+        nn.MSELoss()(net(x), y).backward()
+        optimizer.step()
+    made = partial(torch.optim.SGD, **settings)
+    loss = nn.MSELoss()
+    return recorded(folder, np.array(path), data=data, net=Linear(1), loss=loss, optimizer=made)
+
+
+def test_arrows_of_a_step_add_up_and_the_longest_has_its_length(tmp_path: Path) -> None:
+    made = descended(tmp_path, lr=0.05, momentum=0.9, weight_decay=0.3)
+    panel = panels(scene({"run": made}))["landscape"]
+    assert [plot.label for plot in panel.plots] == ["Plane", "3-D", "Forces"]
+    found = figure(panel.plots[0], 1, LIGHT)
+    headed = [t for t in found.data if t.type == "scatter" and t.mode == "lines+markers"]
+    arrows = {t.name: np.array([t.x, t.y]) for t in headed}
+    assert set(arrows) == {"gradient", "momentum", "weight decay", "the step"}
+    vectors = {name: ends[:, 1] - ends[:, 0] for name, ends in arrows.items()}
+    step = vectors.pop("the step")
+    assert sum(vectors.values()) == pytest.approx(step)
+    taken = np.diff(made.trajectory.parameters.flat, axis=0)[1]
+    assert step / np.linalg.norm(step) == pytest.approx(taken / np.linalg.norm(taken))
+    view = landscape_view(made)
+    sizes = [np.hypot(v[0] / np.ptp(view.a), v[1] / np.ptp(view.b)) for v in vectors.values()]
+    assert max(*sizes, np.hypot(*(step / [np.ptp(view.a), np.ptp(view.b)]))) == pytest.approx(0.22)
+
+
+def test_a_step_of_the_gradient_alone_has_one_arrow(tmp_path: Path) -> None:
+    panel = panels(scene({"run": descended(tmp_path, lr=0.05)}))["landscape"]
+    assert [plot.label for plot in panel.plots] == ["Plane", "3-D"]
+    arrows = [t for t in panel.plots[0].data if t.get("mode") == "lines+markers"]
+    assert [arrow["name"] for arrow in arrows] == ["the step"]
+
+
+def test_several_paths_lie_on_one_ground(tmp_path: Path) -> None:
+    runs = {
+        "plain": descended(tmp_path / "a", lr=0.05),
+        "momentum": descended(tmp_path / "b", lr=0.05, momentum=0.9),
+    }
+    panel = panels(scene(runs))["landscape"]
+    found = figure(panel.plots[0], 2, LIGHT)
+    named = {t.name: np.array([t.x, t.y]).T for t in found.data if t.name in runs}
+    for name, path in named.items():
+        assert path == pytest.approx(runs[name].trajectory.parameters.flat[:3])
+    assert sum(t.type == "contour" for t in found.data) == 1

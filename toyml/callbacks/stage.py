@@ -9,14 +9,22 @@ from typing import TypeVar
 import numpy as np
 
 from toyml import views
+from toyml.callbacks.references import all_lines
 from toyml.claims import NotApplicable
+from toyml.configured import instantiate
 from toyml.errors import UserError
 from toyml.report import panels
 from toyml.report.scene import Panel, Scene
 from toyml.run import Run
+from toyml.views.forces import on_plane
+from toyml.views.planes import default_plane
+from toyml.views.shared import shared_landscape_views
 
 STOPS = 100
 """Steps at which the slider can stop, at most."""
+
+MOST_GRADIENTS = 4_000_000
+"""Rows times steps of a run whose steps the page takes apart; they take about half a second."""
 
 View = TypeVar("View")
 
@@ -46,6 +54,7 @@ def scene(runs: Mapping[str, Run]) -> Scene | None:
     if len(runs) == 1:
         (run,) = runs.values()
         add("What the hidden units do", lambda: panels.hidden_panel(views.hidden_view(run)))
+    add("The landscape", lambda: landscape_panel(runs))
     add("The loss", lambda: panels.loss_panel(each(runs, views.loss_view)))
     add("The parameters", lambda: panels.weights_panel(weights(runs)))
     add("The curvature", lambda: panels.curvature_panel(each(runs, views.curvature_view)))
@@ -103,6 +112,33 @@ def each(runs: Mapping[str, Run], view: Callable[[Run], View]) -> dict[str, View
     return found
 
 
+def landscape_panel(runs: Mapping[str, Run]) -> Panel:
+    """The path of one run with what adds up to its steps; or the paths of several."""
+    if len(runs) > 1:
+        return panels.landscape_panel(shared_landscape_views(runs))
+    (run,) = runs.values()
+    view = views.landscape_view(run)
+    return panels.landscape_panel({run.name: view}, arrows(run))
+
+
+def arrows(run: Run) -> panels.Arrows | None:
+    """What adds up to each step; ``None`` where that is not known, or takes longer than the page.
+
+    The gradient of every step is needed, because momentum remembers all of them.
+    """
+    try:
+        if int(run.trajectory.steps[-1]) * len(run.data[0]) > MOST_GRADIENTS:
+            return None
+        forces = views.forces_view(run)
+        directions = default_plane(run).lay(run, views.frames(run, 200)).rows().numpy()
+    except (NotApplicable, UserError):
+        return None
+    if forces.steps[-1] + 1 < run.trajectory.steps[-1]:
+        return None
+    parts = forces.components if len(forces.components) > 1 else {}
+    return panels.Arrows(forces, on_plane({**parts, "the step": forces.step}, directions))
+
+
 def weights(runs: Mapping[str, Run]) -> dict[str, views.WeightsView]:
     """The parameters of every run.
 
@@ -118,10 +154,30 @@ def weights(runs: Mapping[str, Run]) -> dict[str, views.WeightsView]:
 def inputs_panel(runs: Mapping[str, Run]) -> Panel:
     """What the net makes of its inputs: over their plane, over their axis, or row by row."""
     with suppress(NotApplicable):
-        return panels.boundary_panel(each(runs, views.boundary_view))
+        return panels.boundary_panel(each(runs, views.boundary_view), references(runs))
     with suppress(NotApplicable):
         return panels.fit_panel(each(runs, views.fit_view))
     return panels.rows_panel(each(runs, views.rows_view))
+
+
+def references(runs: Mapping[str, Run]) -> dict[str, tuple[tuple[float, float], float]]:
+    """The exact lines that the first run's config draws beside its boundary, by name."""
+    run = next(iter(runs.values()))
+    trainer = run.config.get("trainer") or {}
+    asking = [
+        callback
+        for callback in trainer.get("callbacks") or []
+        if isinstance(callback, Mapping) and (callback.get("init_args") or {}).get("references")
+    ]
+    if not asking:
+        return {}
+    with suppress(NotApplicable, UserError):
+        built = instantiate(
+            {"trainer": {"callbacks": asking}}, ["callbacks"], str(run.folder), trust=run.trust
+        )["callbacks"]
+        lines = all_lines(run, [line for callback in built for line in callback.references])
+        return {name: ((float(w[0]), float(w[1])), float(b)) for name, (w, b) in lines.items()}
+    return {}
 
 
 def losses(runs: Mapping[str, Run]) -> dict[str, tuple[np.ndarray, np.ndarray]]:

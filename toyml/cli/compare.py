@@ -17,6 +17,7 @@ from rich.table import Table
 
 from toyml import measures, plots
 from toyml.callbacks.figure import save
+from toyml.callbacks.stage import scene
 from toyml.comparison import (
     MISSING,
     Difference,
@@ -125,6 +126,7 @@ def compare(folders: Sequence[Path], out: Path | None = None, trust: bool = Fals
         answer=[*answers(runs, differences, parted, ends), *left_out],
         tables=tables,
         figures=figures,
+        scene=scene(runs),
         command="python -m toyml compare " + " ".join(str(run.folder) for run in runs.values()),
     )
     path = write(page, folder / "comparison.html")

@@ -46,6 +46,11 @@ def boundary_panel(views: Mapping[str, BoundaryView], references: Lines | None =
         else f"Colors show the {first.quantity}."
     )
     last = int(max(view.steps[-1] for view in views.values()))
+    others = [
+        v for v in views.values() if v.total != first.total or not np.array_equal(v.x, first.x)
+    ]
+    if others:
+        what += f" The rows are those of {next(iter(views))}."
     named = f" Lines of theory: {', '.join(references)}." if references else ""
     title = "What the model says in the plane" if alone else "Where each run changes its mind"
     return Panel(

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from toyml.report.panels.layout import axis, curve, layout, over_steps, plain, short, span
+from toyml.report.panels.layout import (
+    axis,
+    curve,
+    each_says,
+    layout,
+    over_steps,
+    plain,
+    short,
+    span,
+)
 from toyml.report.scene import Choice, Column, Move, Panel, Plot, Reading, Spec
 from toyml.report.theme import line_token
 
@@ -37,7 +46,7 @@ def loss_panel(views: Mapping[str, LossView]) -> Panel:
                 hovertemplate="%{y:.6g}",
             )
         )
-        marks.append(_mark(i))
+        marks.append(mark(i))
     for i, view in enumerate(views.values()):
         moves += [
             Move(len(data) + i, "x", view.steps[:, None], view.steps),
@@ -55,16 +64,18 @@ def loss_panel(views: Mapping[str, LossView]) -> Panel:
     every = np.concatenate([view.loss for view in views.values()])
     kinds = list(dict.fromkeys(view.quantity for view in views.values()))
     quantity = kinds[0] if len(kinds) == 1 else "loss (each run's own)"
-    words = "; ".join(
-        f"{name + ': ' if name and not alone else ''}{view.loss[0]:.6g} at step "
-        f"{view.steps[0]:,}, {view.loss[-1]:.6g} at step {view.steps[-1]:,}"
-        for name, view in views.items()
+    words = each_says(
+        {
+            name: f"From {view.loss[0]:.6g} at step {view.steps[0]:,} to {view.loss[-1]:.6g} at "
+            f"step {view.steps[-1]:,}."
+            for name, view in views.items()
+        }
     )
     return Panel(
         name="loss",
         title="The loss over the steps",
-        caption=f"Click or tap to go to a step. {words[0].upper()}{words[1:]}.",
-        alt=f"Curve of the {quantity} over the steps: {words}.",
+        caption=f"Click or tap to go to a step. {words}",
+        alt=f"Curve of the {quantity} over the steps. {words}",
         plots=[
             Plot(
                 "Loss",
@@ -77,14 +88,14 @@ def loss_panel(views: Mapping[str, LossView]) -> Panel:
     )
 
 
-def _mark(index: int) -> Spec:
-    """The point that runs along a curve."""
+def mark(index: int, color: str = "", size: float = 9) -> Spec:
+    """The point that runs along a curve, in the color of its place or another."""
     return {
         "type": "scatter",
         "mode": "markers",
         "marker": {
-            "size": 9,
-            "color": line_token(index),
+            "size": size,
+            "color": color or line_token(index),
             "line": {"color": "@ground", "width": 2},
         },
         "showlegend": False,
@@ -112,11 +123,11 @@ def _one_run(view: WeightsView) -> Panel:
     for line in data:
         line["line"]["width"] = 2 if few else 1.4
     colors = [line_token(i) for i in range(p)]
-    mark = _mark(0)
-    mark["marker"] = {**mark["marker"], "color": colors, "size": 8 if few else 6}
+    dots = mark(0)
+    dots["marker"] = {**dots["marker"], "color": colors, "size": 8 if few else 6}
     over = Plot(
         "Over the steps",
-        [*data, mark],
+        [*data, dots],
         over_steps("value", view.values, showlegend=few, hovermode=hover),
         [
             Move(p, "x", np.repeat(view.steps[:, None], p, axis=1), view.steps),
@@ -175,7 +186,7 @@ def _several_runs(views: Mapping[str, WeightsView]) -> Panel:
             Move(len(views) + i, "x", view.steps[:, None], view.steps),
             Move(len(views) + i, "y", values[:, None, :], view.steps, choice=0),
         ]
-    data += [_mark(i) for i in range(len(views))]
+    data += [mark(i) for i in range(len(views))]
     return Panel(
         name="weights",
         title="A parameter of every run",
@@ -219,7 +230,7 @@ def curvature_panel(views: Mapping[str, CurvatureView]) -> Panel:
     count = len(data)
     moves = []
     for i, view in enumerate(views.values()):
-        data.append(_mark(i))
+        data.append(mark(i))
         moves += [
             Move(count + i, "x", view.steps[:, None], view.steps),
             Move(count + i, "y", view.sharpness[:, None], view.steps),
@@ -233,15 +244,19 @@ def curvature_panel(views: Mapping[str, CurvatureView]) -> Panel:
                 )
             )
             data[-1]["line"]["dash"] = "dash"
+            data[-1]["showlegend"] = alone
             if alone:
                 readings.append(Reading("limit", view.limit, view.steps))
     every = np.concatenate([view.sharpness for view in views.values()])
-    words = " ".join(
-        view.words if alone else f"{name}: {view.words}" for name, view in views.items()
-    )
+    limited = any(view.limit is not None for view in views.values())
+    if alone:
+        words = next(iter(views.values())).words
+    else:
+        words = each_says({name: f"{view.headline}." for name, view in views.items()})
+        words += " Dashed: the limit of each run's optimizer." if limited else ""
     return Panel(
         name="curvature",
-        title="Curvature against the limit of the optimizer",
+        title=f"Curvature{' against the limit of the optimizer' if limited else ''}",
         caption=words,
         alt=f"Largest eigenvalue of the Hessian over the steps. {words}",
         plots=[Plot("Curvature", data, over_steps("sharpness", every), moves, time=True)],

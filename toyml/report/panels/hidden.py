@@ -118,7 +118,7 @@ def space_plot(view: HiddenView) -> Plot:
                 "type": "scatter3d" if h >= 3 else "scatter",
                 "mode": "markers",
                 "name": label,
-                "marker": {**marker, "size": 3.5 if h >= 3 else 6},
+                "marker": {**marker, "size": 3 if h >= 3 else 6},
                 "hovertemplate": ", ".join(f"%{{{key}:.3f}}" for key in keys)
                 + f"<extra>{label}</extra>",
             }
@@ -168,7 +168,10 @@ def _space(names: list[str], bounds: list[float], three: bool) -> Spec:
             **sides,
             "aspectmode": "cube",
             "dragmode": "turntable",
-            "camera": {"eye": {"x": 1.45, "y": 1.45, "z": 0.95}},
+            "camera": {
+                "eye": {"x": 1.5, "y": 1.5, "z": 1.0},
+                "center": {"x": 0, "y": 0, "z": -0.1},
+            },
             "bgcolor": "rgba(0,0,0,0)",
         },
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -238,3 +238,20 @@ def short(names: Sequence[str]) -> list[str]:
 def of_rows(shown: int, total: int) -> str:
     """How many rows are drawn, where it is not all of them."""
     return f" {shown:,} of {total:,} rows are drawn." if shown < total else ""
+
+
+def each_says(words: Mapping[str, str]) -> str:
+    """What is said of several runs, each sentence once.
+
+    Example:
+        >>> each_says({"a": "It falls.", "b": "It falls.", "c": "It rises."})
+        'a, b: It falls. c: It rises.'
+        >>> each_says({"a": "It falls.", "b": "It falls."})
+        'It falls.'
+    """
+    groups: dict[str, list[str]] = {}
+    for name, said in words.items():
+        groups.setdefault(said, []).append(name)
+    if len(groups) == 1:
+        return next(iter(groups))
+    return " ".join(f"{', '.join(names)}: {said}" for said, names in groups.items())
