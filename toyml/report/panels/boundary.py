@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from toyml.report.packing import levels
-from toyml.report.panels.layout import bar, of_rows, plain, plane, points
+from toyml.report.panels.layout import SHAPES, bar, of_rows, plain, plane, points
 from toyml.report.scene import Move, Panel, Plot, Spec
 from toyml.report.theme import line_token
 
@@ -51,12 +51,13 @@ def boundary_panel(views: Mapping[str, BoundaryView], references: Lines | None =
     ]
     if others:
         what += f" The rows are those of {next(iter(views))}."
+    shapes = SHAPES if first.level is not None else ""
     named = f" Lines of theory: {', '.join(references)}." if references else ""
     title = "What the model says in the plane" if alone else "Where each run changes its mind"
     return Panel(
         name="boundary",
         title=title,
-        caption=what + named + of_rows(len(first.x), first.total),
+        caption=what + shapes + named + of_rows(len(first.x), first.total),
         alt=f"Plane of the two inputs with {first.total:,} rows of data and the {first.quantity} "
         f"of {'the model' if alone else ' and '.join(views)} from step {first.steps[0]:,} to "
         f"{last:,}. {what}{named}",

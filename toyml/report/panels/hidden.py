@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from toyml.report.packing import levels
-from toyml.report.panels.layout import axis, curve, layout, of_rows, plane, points, span
+from toyml.report.panels.layout import SHAPES, axis, curve, layout, of_rows, plane, points, span
 from toyml.report.scene import Choice, Move, Panel, Plot, Spec
 from toyml.report.theme import line_token
 
@@ -30,6 +30,7 @@ def hidden_panel(view: HiddenView) -> Panel:
     words = []
     if view.lines is not None:
         words.append("A unit switches at its line; the short stroke points to where it is on.")
+        words += [SHAPES.strip()] if view.classes else []
     if view.responses is not None:
         words.append("Each curve is the activation of one unit over the input.")
     if h >= 3:

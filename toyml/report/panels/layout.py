@@ -155,6 +155,10 @@ def bar(title: str, **settings: Any) -> Spec:
     }
 
 
+SHAPES = " Circles are class 0, triangles class 1."
+"""For the caption of a plot with classes; in its legend they would take the room of the plot."""
+
+
 def points(
     x: NDArray[np.float64], y: NDArray[np.float64], target: NDArray[np.float64], classes: bool
 ) -> list[Spec]:
@@ -182,6 +186,7 @@ def points(
             "type": "scatter",
             "mode": "markers",
             "name": f"class {label}",
+            "showlegend": False,
             "x": x[target == label],
             "y": y[target == label],
             "marker": {
