@@ -22,6 +22,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 SIZES = {"phone": (390, 844), "tablet": (820, 1180), "desktop": (1440, 900)}
+RECORDER = '[{"class_path": "toyml.callbacks.Recorder"}]'
 ONLY_THE_PAGE = """[{"class_path": "toyml.callbacks.Recorder"},
 {"class_path": "toyml.callbacks.Report", "init_args": {"question": "Why?"}}]"""
 CONFIGS = sorted(path.stem for path in (ROOT / "configs").glob("*.yaml"))
@@ -332,6 +333,36 @@ def test_without_javascript_the_page_says_so(started: Any, pages: dict[str, Path
         assert page.locator("noscript").first.is_visible()
     finally:
         context.close()
+
+
+def test_several_runs_move_together_and_one_that_ended_holds(
+    started: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    optimizers = ["0.1", "0.1 --model.optimizer.momentum 0.9 --trainer.max_steps 40"]
+    folders = []
+    for words in optimizers:
+        config = str(ROOT / "configs" / "sgd.yaml")
+        asked = ["--trainer.callbacks", RECORDER, "--model.optimizer.lr", *words.split()]
+        run = main(["fit", "--config", config, *asked])
+        assert isinstance(run, Run)
+        folders.append(str(run.folder))
+    main(["compare", *folders, "--out", "both"])
+    with opened(started, Path("both/comparison.html")) as seen:
+        seen.draw_all()
+        assert set(seen.names()) == {"fit", "landscape", "loss", "weights", "curvature"}
+        everything_moves(seen)
+        stops = seen.page.evaluate("() => toyml.stage.steps")
+        assert stops[-1] == 100
+        seen.go(len(stops) - 1)
+        assert "sgd/version_1 ended at step 40" in seen.page.locator(".bar .now").inner_text()
+        marks = seen.shown("loss")[2:4]
+        times = [10 ** mark["x"][0] - 1 for mark in marks]
+        assert times == pytest.approx([100, 40], rel=1e-3)
+        before = seen.shown("weights")[0]["y"]
+        seen.page.locator("#panel-weights select").select_option("1")
+        assert seen.shown("weights")[0]["y"] != before
+        assert seen.shown("weights")[0]["y"][0] == pytest.approx(-3)
 
 
 @pytest.mark.slow
