@@ -6,9 +6,9 @@ import numpy as np
 
 from toyml import plots
 from toyml.callbacks.figure import Drawing, Figure
-from toyml.callbacks.figures import thinned
 from toyml.claims.convention import ROUNDING, checked_penalty, regression_gap
 from toyml.run import Run
+from toyml.views import frames
 
 
 class TwoConventions(Figure):
@@ -33,7 +33,7 @@ class TwoConventions(Figure):
             f"NumPy, λ/m = {self.penalty:g}/{len(run.data[0]):,}, the textbook's": True,
         }
         gaps = {name: regression_gap(run, self.penalty, rows) for name, rows in names.items()}
-        chosen, steps = thinned(run, 2000), run.trajectory.steps
+        chosen, steps = frames(run, 2000), run.trajectory.steps
         canvas = plots.new_figure(7.6, 4.6)
         ax = canvas.subplots()
         plots.plot_deviations(

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from toyml import measures, plots
 from toyml.callbacks.figure import Drawing, Figure
-from toyml.callbacks.figures import thinned
 from toyml.claims import NotApplicable
 from toyml.claims.sides import curve
 from toyml.measures.sides import side_errors
 from toyml.plots.style import step_ticks
 from toyml.run import Run
+from toyml.views import frames
 
 FINE = 801  # points of a drawn curve
 
@@ -137,7 +137,7 @@ class SideErrors(Figure):
         """Evaluate the recorded steps on the data."""
         curve(run)
         x, y = run.data
-        chosen = thinned(run, 1000)
+        chosen = frames(run, 1000)
         steps = run.trajectory.steps[chosen]
         output = measures.outputs(run.net, run.trajectory.select(chosen), x)
         errors = side_errors(output, x, y).double().numpy()

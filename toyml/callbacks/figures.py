@@ -15,6 +15,7 @@ from toyml.claims.boundary import line, signed_angle
 from toyml.claims.logistic import descent_law
 from toyml.plots.style import dress, set_step_axis, set_value_axis, step_ticks
 from toyml.run import Run
+from toyml.views import frames
 
 GRID = 161  # points per side of a drawn plane
 
@@ -118,7 +119,7 @@ class Parameters(Figure):
 
     def draw(self, run: Run) -> Drawing:
         """Read the trajectory, thinned to what a picture can show."""
-        chosen = thinned(run, 2000)
+        chosen = frames(run, 2000)
         steps = run.trajectory.steps[chosen]
         parameters = run.trajectory.select(chosen)
         flat = measures.flatten(parameters).numpy()
@@ -166,7 +167,7 @@ class Curves(Figure):
 
     def draw(self, run: Run) -> Drawing:
         """Evaluate the loss at the recorded steps; read the metrics from the log."""
-        chosen = thinned(run, 1500)
+        chosen = frames(run, 1500)
         steps = run.trajectory.steps[chosen]
         x, y = run.data
         loss = (
@@ -299,11 +300,3 @@ class AngleLaw(Figure):
 def tenth(constant: float, offset: float) -> float:
     """log10 of the step at which a tenth of a degree remains."""
     return float((abs(np.radians(constant) / np.tan(np.radians(0.1))) - offset) / np.log(10))
-
-
-def thinned(run: Run, most: int) -> NDArray[np.int64]:
-    """Indices of snapshots dense enough for linear and for logarithmic time alike."""
-    trajectory = run.trajectory
-    if len(trajectory) <= most:
-        return np.arange(len(trajectory))
-    return np.union1d(trajectory.thinned(most // 2), trajectory.thinned_log(most // 2))

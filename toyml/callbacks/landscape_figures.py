@@ -144,6 +144,7 @@ def draw_heights(ax: Axes, view: LandscapeView, log_time: bool) -> None:
     lines[1].set_linestyle("--")
     ax.yaxis.set_minor_formatter(NullFormatter())
     ax.set_xlabel("")
+    ax.tick_params(labelbottom=False)  # those below are the same
     plots.add_legend(ax)
     rest = view.words.removeprefix(f"{first_sentence(view.words)}.").strip()
     plots.set_title(ax, rest.rstrip("."))

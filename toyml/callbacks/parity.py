@@ -6,10 +6,10 @@ import numpy as np
 
 from toyml import plots
 from toyml.callbacks.figure import Drawing, Figure
-from toyml.callbacks.figures import thinned
 from toyml.claims import NotApplicable
 from toyml.claims.parity import Beside, beside_reference
 from toyml.run import Run
+from toyml.views import frames
 
 
 class Parity(Figure):
@@ -55,7 +55,7 @@ class Parity(Figure):
     def draw(self, run: Run) -> Drawing:
         """Draw the deviation of each tensor over the steps."""
         found = self.compare(run)
-        chosen = thinned(run, 2000)
+        chosen = frames(run, 2000)
         canvas = plots.new_figure(7.6, 4.6)
         ax = canvas.subplots()
         plots.plot_deviations(

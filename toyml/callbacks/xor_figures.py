@@ -9,11 +9,11 @@ from torch import nn
 
 from toyml import measures, plots
 from toyml.callbacks.figure import Drawing, Figure
-from toyml.callbacks.figures import thinned
 from toyml.claims import NotApplicable
 from toyml.claims.xor import Common, Curve, Switched, common, first_below, rung, script
 from toyml.plots.style import STYLE, dress, set_step_axis
 from toyml.run import Run
+from toyml.views import frames
 
 
 def drawn_steps(steps: int) -> NDArray[np.int64]:
@@ -55,7 +55,7 @@ class ScriptLoss(Figure):
         canvas = plots.new_figure(8.2, 8.4)
         above, below = canvas.subplots(2, 1)
         draw_printed(above, drawn, hand.signal * 1e3, negative, lowest)
-        chosen = thinned(run, 1500)
+        chosen = frames(run, 1500)
         errors = run_errors(run, chosen)
         plots.plot_overlay(
             below,
