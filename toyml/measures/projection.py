@@ -174,14 +174,14 @@ def _where(steps: Sequence[int], chosen: Sequence[bool]) -> str:
     if len(places) == len(steps):
         return "All along"
     if first == last:
-        return f"At step {steps[first]}"
+        return f"At step {steps[first]:,}"
     if len(places) == last - first + 1:
         if last == len(steps) - 1:
-            return f"From step {steps[first]} on"
+            return f"From step {steps[first]:,} on"
         if first == 0:
-            return f"Up to step {steps[last]}"
-        return f"Between steps {steps[first]} and {steps[last]}"
+            return f"Up to step {steps[last]:,}"
+        return f"Between steps {steps[first]:,} and {steps[last]:,}"
     return (
-        f"At {len(places)} of {len(steps)} snapshots, between steps {steps[first]} and "
-        f"{steps[last]},"
+        f"At {len(places)} of {len(steps)} snapshots, between steps {steps[first]:,} and "
+        f"{steps[last]:,},"
     )
