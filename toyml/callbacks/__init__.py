@@ -1,6 +1,7 @@
 """When to record, draw and judge: the callbacks of a fit."""
 
 from toyml.callbacks.after import AfterFit
+from toyml.callbacks.animation import Animation
 from toyml.callbacks.checkpoint import LastCheckpoint
 from toyml.callbacks.convention_figures import TwoConventions
 from toyml.callbacks.curvature_figures import Curvature
@@ -13,6 +14,13 @@ from toyml.callbacks.hidden_figures import Activations, HiddenLines
 from toyml.callbacks.landscape_figures import Landscape, LossLine
 from toyml.callbacks.logistic_figures import Oscillation, SweepOfDecay
 from toyml.callbacks.loss_landscapes import LossLandscapes
+from toyml.callbacks.moving import (
+    Moving,
+    MovingHidden,
+    MovingInputs,
+    MovingLandscape,
+    MovingLoss,
+)
 from toyml.callbacks.parity import Parity
 from toyml.callbacks.progress import Progress
 from toyml.callbacks.recorder import Recorder
@@ -27,6 +35,7 @@ __all__ = [
     "Activations",
     "AfterFit",
     "AngleLaw",
+    "Animation",
     "Bisector",
     "Boundary",
     "CompanionCheck",
@@ -44,6 +53,11 @@ __all__ = [
     "Lines",
     "LossLandscapes",
     "LossLine",
+    "Moving",
+    "MovingHidden",
+    "MovingInputs",
+    "MovingLandscape",
+    "MovingLoss",
     "Oscillation",
     "Parameters",
     "Parity",

@@ -40,6 +40,18 @@ from toyml.plots.landscape import (
     plot_path,
 )
 from toyml.plots.line import plot_loss_line
+from toyml.plots.motion import (
+    Motion,
+    move_fit,
+    move_mark,
+    move_point,
+    move_responses,
+    move_rows,
+    move_space,
+    move_surface,
+    move_text,
+    play,
+)
 from toyml.plots.parity import plot_deviations
 from toyml.plots.points import plot_line, plot_points
 from toyml.plots.seeds import Distribution, Outcomes, plot_distribution, plot_outcomes
@@ -68,6 +80,7 @@ __all__ = [
     "Fits",
     "HiddenLines",
     "Landscape",
+    "Motion",
     "Outcomes",
     "Style",
     "Thresholds",
@@ -75,7 +88,16 @@ __all__ = [
     "add_legend",
     "choose_steps",
     "landscape_levels",
+    "move_fit",
+    "move_mark",
+    "move_point",
+    "move_responses",
+    "move_rows",
+    "move_space",
+    "move_surface",
+    "move_text",
     "new_figure",
+    "play",
     "plot_activations_3d",
     "plot_boundaries",
     "plot_curvature",

@@ -132,7 +132,7 @@ def plot_activations_3d(
                 [corners], facecolor=style.muted, edgecolor=style.ink, alpha=0.28, linewidth=0.9
             )
             ax.add_collection3d(polygon)
-    _frame(ax, low, high, labels, style)
+    frame_space(ax, low, high, labels, style)
     return Activations(points, polygon)
 
 
@@ -250,13 +250,14 @@ def _cloud(ax: Any, points: NDArray[np.float64], which: int, n: int, style: Styl
     )
 
 
-def _frame(
+def frame_space(
     ax: Any,
     low: NDArray[np.float64],
     high: NDArray[np.float64],
     labels: Sequence[str],
     style: Style,
 ) -> None:
+    """Give Axes3D the style, a box from low [3] to high [3], and labels."""
     ax.set_xlim(low[0], high[0])
     ax.set_ylim(low[1], high[1])
     ax.set_zlim(low[2], high[2])

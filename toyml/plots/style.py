@@ -276,6 +276,7 @@ def add_colorbar(
     label: str,
     *,
     ticks: Sequence[float] | None = None,
+    cax: Axes | None = None,
     style: Style = STYLE,
 ) -> Colorbar:
     """Say what the colors mean, to the right of one or several Axes.
@@ -285,6 +286,7 @@ def add_colorbar(
         mappable: What ``plot_decision_surface``, ``plot_landscape`` and the like return.
         label: What the colors mean.
         ticks: Where to put ticks; round steps for a map over steps.
+        cax: Axes for the bar itself; by default it gets new ones, and room from the others.
         style: Colors and sizes.
 
     Raises:
@@ -294,11 +296,14 @@ def add_colorbar(
     figure = axes[0].get_figure(root=True) if axes else None
     if figure is None:
         raise ValueError("a color bar needs Axes in a figure; these have none")
-    bar = figure.colorbar(mappable, ax=axes, pad=0.02, fraction=0.046, aspect=26)
+    room: dict[str, Any] = {"pad": 0.02, "fraction": 0.046, "aspect": 26} if cax is None else {}
+    bar = figure.colorbar(mappable, ax=axes if cax is None else None, cax=cax, **room)
     if ticks is None and isinstance(mappable.norm, StepNorm):
         ticks = step_ticks(float(mappable.norm.vmin or 0), float(mappable.norm.vmax or 1))
     if ticks is None and isinstance(mappable.norm, BoundaryNorm):
-        ticks = mappable.norm.boundaries[::2].tolist()
+        # Of levels too close for three digits the first.
+        levels = mappable.norm.boundaries[::2].tolist()
+        ticks = sorted({format_number(level): level for level in reversed(levels)}.values())
     if ticks is not None:
         bar.ax.yaxis.set_major_locator(FixedLocator(list(ticks)))
         bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: format_number(value)))
