@@ -210,7 +210,32 @@ def test_smooth_nets_need_no_such_words(tmp_path: Path) -> None:
     assert "count as nothing" not in curvature_view(line(tmp_path)).words
 
 
-def test_a_large_net_shows_its_largest_eigenvalue(tmp_path: Path) -> None:
+def test_few_snapshots_of_a_large_net_are_looked_at(tmp_path: Path) -> None:
+    net = MLP([1, 70, 1])
+    theta = np.random.default_rng(1).normal(size=(60, sum(q.numel() for q in net.parameters())))
+    run = recorded(tmp_path, theta, data=Rows(X, Y), net=net, loss=nn.MSELoss(), optimizer=sgd())
+    steps = curvature_view(run).steps
+    assert 10 < len(steps) <= 24
+    assert steps[[0, -1]].tolist() == [0, 59]
+
+
+def test_what_does_not_converge_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise ArithmeticError("Lanczos left a residual")
+
+    monkeypatch.setattr("toyml.measures.sharpness", fails)
+    net = MLP([1, 70, 1])
+    theta = np.ones((2, sum(q.numel() for q in net.parameters())))
+    run = recorded(tmp_path, theta, data=Rows(X, Y), net=net, loss=nn.MSELoss(), optimizer=sgd())
+    with pytest.raises(NotApplicable, match="Lanczos left a residual"):
+        curvature_view(run)
+
+
+def test_a_large_net_shows_its_largest_eigenvalue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     net = MLP([1, 70, 1])
     p = sum(q.numel() for q in net.parameters())
     assert p > 200
@@ -234,6 +259,9 @@ def test_a_large_net_shows_its_largest_eigenvalue(tmp_path: Path) -> None:
 
     exact = torch.linalg.eigvalsh(torch.autograd.functional.hessian(height, flat))[-1]
     assert view.sharpness[1] == pytest.approx(float(exact), rel=1e-6)
+    monkeypatch.setattr("toyml.claims.curvature.BASIS_NUMBERS", 1)  # one snapshot at a time
+    again = curvature_view(Run(tmp_path, run.task, run.datamodule))
+    np.testing.assert_allclose(again.sharpness, view.sharpness, rtol=1e-6)
     run.task.decay_bias = False
     with pytest.raises(NotApplicable, match="spares some of more than 200"):
         curvature_view(Run(tmp_path, run.task, run.datamodule))

@@ -125,6 +125,13 @@ def test_few_of_many_steps_are_shown(tmp_path: Path) -> None:
     assert forces_view(trained(tmp_path / "b", sgd(), steps=30), most_steps=7).steps.max() == 6
 
 
+def test_of_large_nets_fewer_steps_are_taken_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("toyml.claims.forces.NUMBERS", 22)
+    assert len(forces_view(trained(tmp_path, sgd(), steps=30)).steps) == 10
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [

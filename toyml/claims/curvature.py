@@ -26,6 +26,12 @@ from toyml.measures.curvature import EXACT_PARAMETERS
 from toyml.run import Run, network
 from toyml.tasks import Supervised
 
+LANCZOS_STEPS = 200
+"""Vectors that Lanczos iteration may keep for each snapshot."""
+
+BASIS_NUMBERS = 2**23
+"""How many numbers of such vectors are kept at once."""
+
 
 class Limits(NamedTuple):
     """The largest curvature under which SGD is stable.
@@ -73,10 +79,28 @@ def finite_curvatures(run: Run, indices: NDArray[np.int64], decay: Tensor) -> Te
     if len(decay) > EXACT_PARAMETERS:
         if not uniform:
             raise NotApplicable("weight decay spares some of more than 200 parameters")
-        return (measures.sharpness(run.net, run.loss, stack, x, y) + decay[0])[:, None]
+        return (largest_curvatures(run, stack, x, y) + decay[0])[:, None]
     if uniform:
         return measures.hessian_spectrum(run.net, run.loss, stack, x, y) + decay[0]
     return spectrum(hessians(run, stack, x, y) + torch.diag(decay))
+
+
+def largest_curvatures(run: Run, stack: measures.Parameters, x: Tensor, y: Tensor) -> Tensor:
+    """The largest eigenvalue at every snapshot [t], by Lanczos iteration.
+
+    Raises:
+        NotApplicable: It did not converge.
+    """
+    t, p = measures.flatten(stack).shape
+    at_once = max(1, BASIS_NUMBERS // (LANCZOS_STEPS * p))
+    pieces = []
+    for start in range(0, t, at_once):
+        some = {name: values[start : start + at_once] for name, values in stack.items()}
+        try:
+            pieces.append(measures.sharpness(run.net, run.loss, some, x, y))
+        except ArithmeticError as error:
+            raise NotApplicable(str(error)) from error
+    return torch.cat(pieces)
 
 
 def hessians(run: Run, stack: measures.Parameters, x: Tensor, y: Tensor) -> Tensor:

@@ -15,6 +15,9 @@ from toyml.claims.logistic import full_batch
 from toyml.run import Run, network
 from toyml.tasks import Supervised
 
+NUMBERS = 2**23
+"""Parameters of all snapshots together that are taken apart at once."""
+
 
 class Updates(NamedTuple):
     """The updates of a run and their parts, in float64.
@@ -39,7 +42,7 @@ def updates(run: Run, most_steps: int = 10_000) -> Updates:
 
     Args:
         run: The run; every step from 0 on has to be recorded.
-        most_steps: How many updates at most.
+        most_steps: How many updates at most; of large nets fewer, to keep the memory bounded.
 
     Raises:
         NotApplicable: Steps that were not recorded, an optimizer that is not split, a schedule,
@@ -51,7 +54,8 @@ def updates(run: Run, most_steps: int = 10_000) -> Updates:
         raise NotApplicable("an lr_scheduler changes the learning rate")
     plain_trainer(run)
     full_batch(run)
-    count = min(len(run.trajectory), most_steps + 1)
+    p = run.trajectory.parameters.flat.shape[1]
+    count = min(len(run.trajectory), most_steps + 1, max(2, NUMBERS // p))
     if count < 2 or not np.array_equal(run.trajectory.steps[:count], np.arange(count)):
         raise NotApplicable("an update is taken apart only where every step from 0 on is recorded")
     twin, optimizer, _ = optimization(run.task)

@@ -9,9 +9,13 @@ from numpy.typing import NDArray
 
 from toyml.claims import NotApplicable
 from toyml.claims.curvature import Limits, curvatures, kinks, limits
+from toyml.measures.curvature import EXACT_PARAMETERS
 from toyml.run import Run
 from toyml.views.frames import frames
 from toyml.views.kept import kept
+
+LARGE = 24
+"""Snapshots of a net whose spectrum is not exact: each one costs some dozens of passes."""
 
 
 class CurvatureView(NamedTuple):
@@ -44,12 +48,14 @@ def curvature_view(run: Run, most: int = 200) -> CurvatureView:
 
     Args:
         run: The run.
-        most: Snapshots looked at, at most.
+        most: Snapshots looked at, at most; of nets with more than 200 parameters, whose largest
+            eigenvalue is iterated for, no more than 24.
 
     Raises:
         NotApplicable: Nothing was recorded, or the curvature is nowhere finite.
     """
-    chosen = frames(run, most)
+    p = run.trajectory.parameters.flat.shape[1]
+    chosen = frames(run, most if p <= EXACT_PARAMETERS else min(most, LARGE))
     if not len(chosen):
         raise NotApplicable("the run has recorded no step")
     steps = run.trajectory.steps[chosen]
