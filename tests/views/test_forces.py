@@ -163,6 +163,14 @@ def test_every_step_has_to_be_there(tmp_path: Path) -> None:
         forces_view(Run(run.folder, run.task, run.datamodule))
 
 
+def test_what_diverged_is_taken_apart_as_far_as_it_is_finite(tmp_path: Path) -> None:
+    theta = np.array(trained(tmp_path, sgd(), steps=9).trajectory.parameters.flat)
+    theta[7:] = np.inf
+    settings: dict[str, Any] = {"net": Linear(1), "data": Rows(X, Y), "loss": nn.MSELoss()}
+    run = recorded(tmp_path / "lost", theta, optimizer=sgd(), **settings)
+    assert forces_view(run).steps.tolist() == [0, 1, 2, 3, 4, 5]
+
+
 def test_words_name_the_largest_part() -> None:
     steps = np.arange(4)
     big, small = np.full((4, 1), 2.0), np.full((4, 1), 1.0)

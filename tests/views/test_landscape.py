@@ -194,6 +194,22 @@ def test_what_ran_away_does_not_stretch_the_window(tmp_path: Path) -> None:
     assert view.path[-1].tolist() == [1e9, -1e9]
 
 
+@pytest.mark.parametrize("plane", [None, RandomPlane(), FilterNormalizedPlane(), CurvaturePlane(1)])
+def test_a_path_ends_where_its_parameters_are_no_longer_finite(
+    tmp_path: Path, plane: RunPlane | None
+) -> None:
+    theta = descent([0.0, 0.3, -0.5], 9, 1.0)
+    theta[-2:] = np.nan
+    run = recorded(tmp_path, theta, optimizer=SGD)
+    view = landscape_view(run, plane, grid=5)
+    assert view.steps.tolist() == list(range(8))
+    assert np.isfinite(view.path).all()
+    assert np.isfinite(view.surface).all()
+    lost = recorded(tmp_path / "lost", np.full((3, 3), np.nan), optimizer=SGD)
+    with pytest.raises(NotApplicable, match="no step with finite parameters"):
+        landscape_view(lost, plane)
+
+
 def test_windows_hold_the_path_and_are_not_flat() -> None:
     points = np.array([[0.0, 5.0], [100.0, 5.0]])
     (left, right), (bottom, top) = window_of(points, np.ones(2), 0.0)

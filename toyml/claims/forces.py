@@ -56,8 +56,10 @@ def updates(run: Run, most_steps: int = 10_000) -> Updates:
     full_batch(run)
     p = run.trajectory.parameters.flat.shape[1]
     count = min(len(run.trajectory), most_steps + 1, max(2, NUMBERS // p))
+    finite = np.isfinite(run.trajectory.parameters.flat[:count]).all(1)
+    count = count if finite.all() else int(finite.argmin())
     if count < 2 or not np.array_equal(run.trajectory.steps[:count], np.arange(count)):
-        raise NotApplicable("an update is taken apart only where every step from 0 on is recorded")
+        raise NotApplicable("updates are taken apart where every step from 0 on is recorded")
     twin, optimizer, _ = optimization(run.task)
     stack = {name: p.double() for name, p in run.trajectory.select(slice(0, count)).items()}
     x, y = (rows.double() for rows in run.data)

@@ -96,11 +96,14 @@ def landscape_view(
             margin, and as far as the plane asks for.
 
     Raises:
-        NotApplicable: Nothing was recorded, the plane does not exist, or no loss on it is finite.
+        NotApplicable: Nothing finite was recorded, the plane does not exist, or no loss on it is
+            finite.
     """
     chosen = frames(run, most)
+    # What a training that diverged has left is on no plane, and a loss may refuse to see it.
+    chosen = chosen[np.isfinite(run.trajectory.parameters.flat[chosen]).all(1)]
     if not len(chosen):
-        raise NotApplicable("the run has recorded no step")
+        raise NotApplicable("the run has recorded no step with finite parameters")
     kind = default_plane(run) if plane is None else plane
     flat = kind.lay(run, chosen)
     x, y = (rows.double() for rows in run.data)

@@ -64,7 +64,7 @@ class ParameterPlane(RunPlane):
     def lay(self, run: Run, indices: NDArray[np.int64]) -> Plane:
         """Both in their own units."""
         try:
-            return measures.plane_of_parameters(at_end(run), self.first, self.second)
+            return measures.plane_of_parameters(at_end(run, indices), self.first, self.second)
         except ValueError as error:
             raise NotApplicable(str(error)) from error
 
@@ -104,7 +104,7 @@ class RandomPlane(RunPlane):
     def lay(self, run: Run, indices: NDArray[np.int64]) -> Plane:
         """Orthonormal: distances in the picture are distances in parameter space."""
         try:
-            return measures.random_plane(at_end(run), seed=self.seed)
+            return measures.random_plane(at_end(run, indices), seed=self.seed)
         except ValueError as error:
             raise NotApplicable(str(error)) from error
 
@@ -114,7 +114,8 @@ class RandomPlane(RunPlane):
 
     def reach(self, run: Run) -> float:
         """As far as the end of the path is from the origin of parameter space."""
-        return float(np.linalg.norm(np.asarray(run.trajectory.parameters.flat[-1], dtype=float)))
+        length = np.linalg.norm(np.asarray(run.trajectory.parameters.flat[-1], dtype=float))
+        return float(np.nan_to_num(length, posinf=0.0))
 
 
 class FilterNormalizedPlane(RunPlane):
@@ -133,7 +134,7 @@ class FilterNormalizedPlane(RunPlane):
     def lay(self, run: Run, indices: NDArray[np.int64]) -> Plane:
         """At coordinate 1 every unit has moved by as much as it is long."""
         try:
-            return measures.filter_normalized_plane(run.net, at_end(run), seed=self.seed)
+            return measures.filter_normalized_plane(run.net, at_end(run, indices), seed=self.seed)
         except ValueError as error:
             raise NotApplicable(str(error)) from error
 
@@ -213,9 +214,17 @@ def at_step(run: Run, step: int | None) -> dict[str, Tensor]:
     return {name: p[0] for name, p in stack.items()}
 
 
-def at_end(run: Run) -> dict[str, Tensor]:
-    """The last snapshot in float64."""
-    return at_step(run, None)
+def at_end(run: Run, indices: NDArray[np.int64]) -> dict[str, Tensor]:
+    """The last of these snapshots whose parameters are finite, in float64.
+
+    Raises:
+        NotApplicable: There is none.
+    """
+    finite = np.isfinite(run.trajectory.parameters.flat[indices]).all(1)
+    if not finite.any():
+        raise NotApplicable("no snapshot has finite parameters")
+    last = doubled(run.trajectory.select(indices[finite][-1:]))
+    return {name: p[0] for name, p in last.items()}
 
 
 def doubled(parameters: Parameters) -> dict[str, Tensor]:
