@@ -27,6 +27,10 @@ from toyml.errors import UserError
 from toyml.files import beside, first_free, replace, writing
 
 FORMAT = 1
+
+AT_ONCE = 32_000_000
+"""Most numbers that thinned snapshots hold together: 128 MB in float32."""
+
 Shapes = Mapping[str, Sequence[int]]
 
 
@@ -218,6 +222,8 @@ class Trajectory:
         steps: Number of updates done at each snapshot [t], increasing.
         shapes: Parameter names and shapes.
         parameters: Mapping from parameter name to its values [t, ...], views of the file.
+        fewest: The least number of snapshots that stood for the whole since it was opened;
+            ``None`` while every question was answered from all of them.
 
     Args:
         folder: The ``trajectory`` folder of a run.
@@ -244,6 +250,7 @@ class Trajectory:
         if (self.steps[:1] < 0).any() or (np.diff(self.steps) <= 0).any():
             raise UserError(f"{rows} is damaged: its steps do not increase")
         self.parameters = _Fields(self._rows["parameters"], self.shapes)
+        self.fewest: int | None = None
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -287,18 +294,37 @@ class Trajectory:
         return {name: value[0] for name, value in self.select([i]).items()}
 
     def thinned(self, most: int) -> NDArray[np.int64]:
-        """Indices of at most ``most`` snapshots, first and last among them, evenly spread."""
+        """Indices of at most ``most`` snapshots, first and last among them, evenly spread.
+
+        Of large ones there are fewer, so that all together hold at most ``AT_ONCE`` numbers.
+        """
+        most = self.affordable(most)
         if len(self) <= most:
             return np.arange(len(self))
-        return np.unique(np.linspace(0, len(self) - 1, most).round().astype(np.int64))
+        return self._noted(np.linspace(0, len(self) - 1, most).round())
 
     def thinned_log(self, most: int) -> NDArray[np.int64]:
-        """Indices of at most ``most`` snapshots, evenly spread in the logarithm of step + 1."""
+        """Indices of at most ``most`` snapshots, evenly spread in the logarithm of step + 1.
+
+        Of large ones there are fewer, as for :meth:`thinned`.
+        """
         if len(self) == 0:
             return np.arange(0)
+        most = self.affordable(most)
         grid = np.expm1(np.linspace(0, np.log1p(self.steps[-1] - self.steps[0]), most))
         found = np.searchsorted(self.steps, self.steps[0] + grid.round().astype(np.int64))
-        return np.unique(np.concatenate([[0], found, [len(self) - 1]]).clip(0, len(self) - 1))
+        return self._noted(np.concatenate([[0], found, [len(self) - 1]]).clip(0, len(self) - 1))
+
+    def affordable(self, most: int) -> int:
+        """At most so many, and no more than hold ``AT_ONCE`` numbers, but two at least."""
+        p = self.parameters.flat.shape[1]
+        return max(2, min(most, AT_ONCE // max(p, 1)))
+
+    def _noted(self, indices: NDArray[np.number]) -> NDArray[np.int64]:
+        chosen = np.unique(indices.astype(np.int64))
+        if len(chosen) < len(self):
+            self.fewest = min(self.fewest or len(chosen), len(chosen))
+        return chosen
 
 
 def spans(shapes: Shapes) -> Iterator[tuple[str, slice, tuple[int, ...]]]:

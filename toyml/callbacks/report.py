@@ -71,7 +71,7 @@ class Report(AfterFit):
         return Page(
             title=self.title or run.name,
             question=self.question,
-            answer=[*self.answer, *measured(run), *left_out],
+            answer=[*self.answer, *measured(run), *left_out, *thinning(run)],
             source=self.source,
             status=state,
             steps=int(steps[-1]) if len(steps) else 0,
@@ -95,6 +95,17 @@ def measured(run: Run) -> list[str]:
     return [
         f"In this run the loss went from {format_value(first)} at step {loss['step'][0]:,} to "
         f"{format_value(last)} at step {loss['step'][-1]:,}."
+    ]
+
+
+def thinning(run: Run) -> list[str]:
+    """A sentence on how much of the record the pictures show, where it is not all."""
+    trajectory = run.trajectory
+    if trajectory.fewest is None:
+        return []
+    return [
+        f"Thinned: {len(trajectory):,} snapshots were recorded and are kept; a picture shows "
+        f"{trajectory.fewest:,} of them or more."
     ]
 
 

@@ -27,6 +27,7 @@ def frames(run: Run, most: int) -> NDArray[np.int64]:
     if most < 2:
         raise ValueError(f"most is {most}; draw at least the first and the last snapshot")
     trajectory = run.trajectory
+    most = trajectory.affordable(most)
     if len(trajectory) <= most:
         return np.arange(len(trajectory))
     logarithmic = trajectory.thinned_log(max(2, most // 2))
