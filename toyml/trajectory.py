@@ -315,10 +315,15 @@ class Trajectory:
         found = np.searchsorted(self.steps, self.steps[0] + grid.round().astype(np.int64))
         return self._noted(np.concatenate([[0], found, [len(self) - 1]]).clip(0, len(self) - 1))
 
-    def affordable(self, most: int) -> int:
-        """At most so many, and no more than hold ``AT_ONCE`` numbers, but two at least."""
-        p = self.parameters.flat.shape[1]
-        return max(2, min(most, AT_ONCE // max(p, 1)))
+    def affordable(self, most: int, each: int = 1) -> int:
+        """At most so many snapshots, and no more than ``AT_ONCE`` numbers, but two at least.
+
+        Args:
+            most: How many at most.
+            each: Numbers held, or passes over the net made, for each parameter of a snapshot.
+        """
+        numbers = self.parameters.flat.shape[1] * each
+        return max(2, min(most, AT_ONCE // max(numbers, 1)))
 
     def _noted(self, indices: NDArray[np.number]) -> NDArray[np.int64]:
         chosen = np.unique(indices.astype(np.int64))

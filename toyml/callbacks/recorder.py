@@ -105,8 +105,12 @@ class Recorder(Callback):
         dtype = np.dtype("<f8" if self._flat[0].dtype == torch.float64 else "<f4")
         shapes = {name: tuple(p.shape) for name, p in named.items()}
         writer = TrajectoryWriter(folder / "trajectory", shapes, dtype, extras)
-        refuse_another_run(writer, trainer.global_step, torch.cat(self._flat))
-        self._refuse_a_hole(writer, trainer.global_step)
+        try:
+            refuse_another_run(writer, trainer.global_step, torch.cat(self._flat))
+            self._refuse_a_hole(writer, trainer.global_step)
+        except UserError:
+            writer.close()
+            raise
         self._writer = writer
         self._writer.cut_after(trainer.global_step)
         logger = run_logger(trainer)
@@ -177,7 +181,6 @@ class Recorder(Callback):
         """
         due = self.scheduled(writer.last_step + 1, step - 1)
         if writer.continued and len(due):
-            writer.close()
             raise UserError(
                 f"{writer.folder} ends at step {writer.last_step}, before the checkpoint of step "
                 f"{step}: it was cut; record into a new run folder (give the checkpoint's file "
@@ -233,7 +236,6 @@ def refuse_another_run(writer: TrajectoryWriter, step: int, live: Tensor) -> Non
     recorded = trajectory.parameters.flat[trajectory.steps == step]
     if step and (not len(recorded) or np.array_equal(recorded[0], live.cpu().numpy())):
         return
-    writer.close()
     raise UserError(
         f"{writer.folder.parent} already holds another recorded run; nothing is overwritten: "
         "record into a new folder (leave trainer.logger.version out)"

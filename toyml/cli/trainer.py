@@ -389,6 +389,8 @@ def checkpoint_step(path: Path) -> int:
     """
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        for key in ("state_dict", "optimizer_states", "loops", "pytorch-lightning_version"):
+            checkpoint[key]
         return int(checkpoint["global_step"])
     except Exception as error:  # torch.load raises what its readers happen to raise
         raise UserError(f"{path} is not a checkpoint of a fit ({type(error).__name__})") from error

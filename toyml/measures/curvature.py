@@ -23,6 +23,9 @@ More than for losses, because differentiating twice takes some hundred operation
 EXACT_PARAMETERS = 200
 """Up to here ``sharpness`` takes the whole spectrum; beyond, Lanczos is the cheaper."""
 
+BASIS_NUMBERS = 64_000_000
+"""Most numbers in the vectors of one Lanczos iteration, over the snapshots taken together."""
+
 
 class Eigenpairs(NamedTuple):
     """Eigenvalues and unit eigenvectors of symmetric matrices, the largest first.
@@ -310,17 +313,22 @@ def _lanczos(
     tolerance: float,
     seed: int,
 ) -> tuple[Tensor, Tensor]:
-    start = flatten(parameters)
-    p = start.shape[1]
+    t, p = flatten(parameters).shape
     if not 1 <= count <= min(p, iterations):
         raise ValueError(
             f"count is {count}; there are {p} eigenvalues and {iterations} iterations to find them"
         )
 
-    def products(vectors: Tensor) -> Tensor:
-        return hessian_vector_products(net, loss, parameters, vectors, x, y)
+    def pairs(part: Parameters) -> tuple[Tensor, Tensor]:
+        def products(vectors: Tensor) -> Tensor:
+            return hessian_vector_products(net, loss, part, vectors, x, y)
 
-    return lanczos_pairs(products, start, count, min(iterations, p), tolerance, seed)
+        return lanczos_pairs(products, flatten(part), count, min(iterations, p), tolerance, seed)
+
+    # The vectors of an iteration are all kept: of large nets few snapshots at a time.
+    size = max(1, BASIS_NUMBERS // (min(iterations, p) * p))
+    values, vectors = zip(*(pairs(part) for part in chunks(parameters, t, size)), strict=True)
+    return torch.cat(values), torch.cat(vectors)
 
 
 def _tolerance(x: Tensor) -> float:

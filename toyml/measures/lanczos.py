@@ -38,12 +38,15 @@ def lanczos_pairs(
     """
     generator = torch.Generator().manual_seed(seed)
     t, p = like.shape
-    basis = like.new_zeros(t, iterations, p)
+    basis = like.new_empty(t, min(iterations, 16), p)
     diagonal, beside = like.new_zeros(t, iterations), like.new_zeros(t, iterations)
     # One start vector for all snapshots: the answer for one does not depend on the others.
     vector = torch.randn(p, generator=generator, dtype=like.dtype).to(like.device).expand(t, p)
     vector = vector / torch.linalg.vector_norm(vector, dim=1, keepdim=True)
     for m in range(1, iterations + 1):
+        if m > basis.shape[1]:  # most come to an end long before the last iteration
+            room = min(basis.shape[1], iterations - basis.shape[1])
+            basis = torch.cat([basis, basis.new_empty(t, room, p)], dim=1)
         basis[:, m - 1] = vector
         image = products(vector)
         diagonal[:, m - 1] = (image * vector).sum(1)

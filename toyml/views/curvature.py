@@ -55,7 +55,8 @@ def curvature_view(run: Run, most: int = 200) -> CurvatureView:
         NotApplicable: Nothing was recorded, or the curvature is nowhere finite.
     """
     p = run.trajectory.parameters.flat.shape[1]
-    chosen = frames(run, most if p <= EXACT_PARAMETERS else min(most, LARGE))
+    most = most if p <= EXACT_PARAMETERS else min(most, LARGE)
+    chosen = frames(run, most, each=10)  # some ten products with the Hessian or more
     if not len(chosen):
         raise NotApplicable("the run has recorded no step")
     steps = run.trajectory.steps[chosen]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from toyml.run import Run
 
 
-def frames(run: Run, most: int) -> NDArray[np.int64]:
+def frames(run: Run, most: int, each: int = 1) -> NDArray[np.int64]:
     """Indices of at most ``most`` snapshots, dense enough for linear and logarithmic time alike.
 
     Half of them are spread evenly over the record, half evenly in the logarithm of step + 1; first
@@ -16,7 +16,9 @@ def frames(run: Run, most: int) -> NDArray[np.int64]:
 
     Args:
         run: The run.
-        most: How many at most, 2 or more.
+        most: How many at most, 2 or more; fewer of large nets
+            (:meth:`~toyml.trajectory.Trajectory.affordable`).
+        each: Numbers held, or passes over the net made, for each parameter of a snapshot.
 
     Returns:
         Increasing positions in the trajectory; all of them where it is short.
@@ -27,7 +29,7 @@ def frames(run: Run, most: int) -> NDArray[np.int64]:
     if most < 2:
         raise ValueError(f"most is {most}; draw at least the first and the last snapshot")
     trajectory = run.trajectory
-    most = trajectory.affordable(most)
+    most = trajectory.affordable(most, each)
     if len(trajectory) <= most:
         return np.arange(len(trajectory))
     logarithmic = trajectory.thinned_log(max(2, most // 2))
