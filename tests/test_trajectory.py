@@ -142,6 +142,7 @@ def test_no_trajectory(tmp_path: Path) -> None:
 
 
 @given(st.integers(1, 400), st.integers(2, 50))
+@settings(deadline=None)
 def test_thinning_keeps_the_ends(count: int, most: int) -> None:
     import tempfile
 
@@ -153,3 +154,21 @@ def test_thinning_keeps_the_ends(count: int, most: int) -> None:
             assert chosen[-1] == count - 1
             assert len(chosen) <= most + 1
             assert (np.diff(chosen) > 0).all()
+
+
+def test_large_snapshots_are_thinned_to_what_memory_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, list(range(50))).close()
+    trajectory = Trajectory(tmp_path)
+    assert len(trajectory.thinned(50)) == 50
+    assert trajectory.fewest is None, "all of them were looked at"
+    monkeypatch.setattr("toyml.trajectory.AT_ONCE", 125)  # a snapshot has ten numbers
+    assert trajectory.affordable(50) == 12
+    assert trajectory.affordable(7) == 7
+    assert trajectory.affordable(50, each=100) == 2
+    assert len(trajectory.thinned_log(50)) <= 13
+    assert trajectory.thinned(50).tolist()[::11] == [0, 49]
+    assert len(trajectory.thinned(5)) == trajectory.fewest == 5
+    assert len(trajectory.thinned(9)) == 9
+    assert trajectory.fewest == 5

@@ -322,7 +322,7 @@ class Trajectory:
             most: How many at most.
             each: Numbers held, or passes over the net made, for each parameter of a snapshot.
         """
-        numbers = self.parameters.flat.shape[1] * each
+        numbers: int = self.parameters.flat.shape[1] * each
         return max(2, min(most, AT_ONCE // max(numbers, 1)))
 
     def _noted(self, indices: NDArray[np.number]) -> NDArray[np.int64]:
