@@ -24,6 +24,7 @@ from toyml.theory.margin import (
     support_vector_log_ratios,
     support_vectors,
 )
+from toyml.theory.proportion import wilson_interval
 from toyml.theory.quadratic import (
     companion_matrix,
     optimal_learning_rate,
@@ -87,4 +88,5 @@ __all__ = [
     "tail",
     "tangent_line",
     "two_point_threshold",
+    "wilson_interval",
 ]
