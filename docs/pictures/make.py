@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import yaml
 from PIL import Image
 
 from toyml.cli import main
@@ -26,21 +27,26 @@ FIGURES: dict[str, tuple[str, list[str]]] = {
     "xor_ladder_shared": ("parity", []),
     "rings": ("hidden_lines", []),
     "rings_printed_weights": ("curves", []),
-    "rings_seeds": ("seeds", []),
+    "rings_seeds": ("sweep_outcomes", []),
     "damped_sine": ("fit", []),
     "damped_sine_flipped": ("fit", []),
     "damped_sine_symmetric": ("fit", []),
     "damped_sine_percentage": ("fit", []),
-    "damped_sine_seeds": ("seed_sides", []),
+    "damped_sine_seeds": ("sweep_sides", []),
     "sgd": ("landscape_momentum", []),
+    "xor_seeds": ("sweep_outcomes", []),
+    "sgd_stability": ("sweep_map", []),
+    "basins": ("sweep_basins", []),
 }
 WIDTH = 560
 
 
 def make(name: str, figure: str, settings: list[str]) -> None:
     """Run one experiment and keep a small copy of its figure."""
-    main(["fit", "--config", str(ROOT / f"configs/{name}.yaml"), *settings])
-    source = sorted(Path(f"runs/{name}").glob("version_*"))[-1] / f"figures/{figure}.png"
+    config = ROOT / f"configs/{name}.yaml"
+    command = "sweep" if "sweep" in yaml.safe_load(config.read_text()) else "fit"
+    main([command, "--config", str(config), *settings])
+    source = max(Path(f"runs/{name}").iterdir()) / f"figures/{figure}.png"
     with Image.open(source) as picture:
         height = round(picture.height * WIDTH / picture.width)
         small = picture.convert("RGB").resize((WIDTH, height), Image.Resampling.LANCZOS)
