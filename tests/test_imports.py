@@ -96,7 +96,9 @@ def top_level_imports(path: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("words", [["--help"], ["--version"], ["list"], ["report", "--help"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["--version"], ["list"], ["report", "--help"], ["sweep", "--help"]]
+)
 def test_light_commands_import_neither_torch_nor_matplotlib(words: list[str]) -> None:
     code = (
         f"import sys; sys.argv = ['toyml', *{words!r}]\n"

@@ -47,16 +47,20 @@ class Run:
     ) -> None:
         self.folder = Path(folder)
         self.trust = trust or task is not None
-        if not self.folder.is_dir():
-            raise UserError(f"{folder} is not a folder; give a run folder such as {_example()}")
-        if not (self.folder / "trajectory").is_dir():
-            raise UserError(
-                f"{folder} is not a run: it holds no trajectory; give a folder such as {_example()}"
-            )
+        self._check()
         if not self.trust:
             see_files(self.folder)
         self._task, self._datamodule = task, datamodule
         self.verdicts: list[Mapping[str, Any]] = []  # what the judges of one pass have found
+
+    def _check(self) -> None:
+        folder = self.folder
+        if not folder.is_dir():
+            raise UserError(f"{folder} is not a folder; give a run folder such as {_example()}")
+        if not (folder / "trajectory").is_dir():
+            raise UserError(
+                f"{folder} is not a run: it holds no trajectory; give a folder such as {_example()}"
+            )
 
     @classmethod
     def load(cls, folder: str | Path, trust: bool = False) -> Run:

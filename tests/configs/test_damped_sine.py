@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from tests.configs.fitting import RECORDER, Fit, figures, fit, verdicts
-from toyml.callbacks import SeedOutcomes, Seeds, SeedSides, SideErrors
+from tests.conftest import ROOT
+from toyml.callbacks import SideErrors
 from toyml.claims import (
     BetterSide,
     LeftShare,
@@ -12,7 +13,8 @@ from toyml.claims import (
     SideError,
     WorstRowShare,
 )
-from toyml.seeds import SeedTable
+from toyml.cli import main
+from toyml.sweep.folder import Sweep
 
 __all__ = ["fit"]
 
@@ -58,35 +60,9 @@ def test_curves_are_for_curves(fit: Fit) -> None:
         SideErrors().draw(run)
 
 
-def test_seeds_are_trained_once(fit: Fit) -> None:
-    run = fit("damped_sine_symmetric", "--trainer.max_steps", "20")
-    assert verdicts(run) == ["holds"] * 2
-    with pytest.raises(NotApplicable, match="no table"):
-        SeedSides(["a"]).draw(run)
-    callback = Seeds({"a": {}, "b": {"data.flipped": True}}, seeds=2, noted=[10])
-    callback.finish(run)
-    table = SeedTable.load(run.folder)
-    assert table is not None
-    assert list(table.settings) == ["a", "b"]
-    assert callback.complete(run)
-    for other in (
-        Seeds({"a": {}}, seeds=2),
-        Seeds({"a": {}, "b": {}}, seeds=3),
-        Seeds({"a": {}, "b": {}}, seeds=2, noted=[5]),
-        Seeds({"a": {"trainer.max_steps": 9}, "b": {}}, seeds=2),
-    ):
-        assert not other.complete(run)
-    assert len(SeedSides(["a", "b"]).draw(run).canvas.axes) == 2
-    outcomes = SeedOutcomes({"all": ["a", "b"]}, floors={"zero": 0.5}, column="loss_10")
-    assert "Medians: a " in outcomes.draw(run).caption
-    with pytest.raises(NotApplicable, match="no setting 'c'"):
-        SeedSides(["c"]).draw(run)
-    with pytest.raises(ValueError, match="0 seeds"):
-        Seeds({"a": {}}, seeds=0)
-
-
 @pytest.mark.slow
 def test_over_seeds(fit: Fit) -> None:
-    run = fit("damped_sine_seeds")
-    assert verdicts(run) == ["holds"] * 4 + ["refuted"]
-    assert {"seed_sides", "seed_losses"} <= figures(run)
+    sweep = main(["sweep", "--config", str(ROOT / "configs/damped_sine_seeds.yaml")])
+    assert isinstance(sweep, Sweep)
+    assert verdicts(sweep) == ["holds"] * 4 + ["refuted"]
+    assert {"sweep_sides", "sweep_outcomes"} <= figures(sweep)

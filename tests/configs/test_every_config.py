@@ -11,10 +11,12 @@ import yaml
 from tests.conftest import ROOT
 from toyml import Run
 from toyml.cli import main
+from toyml.sweep.folder import Sweep
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 
 COUNTS = {
+    "basins": (3, 1, 0),
     "damped_sine": (4, 0, 0),
     "damped_sine_flipped": (3, 0, 0),
     "damped_sine_percentage": (4, 0, 0),
@@ -28,20 +30,24 @@ COUNTS = {
     "rings_printed_weights": (10, 0, 0),
     "rings_seeds": (21, 0, 0),
     "sgd": (47, 1, 1),
+    "sgd_stability": (4, 0, 0),
     "xor": (33, 3, 0),
     "xor_ladder": (8, 0, 0),
     "xor_ladder_shared": (8, 0, 0),
+    "xor_seeds": (4, 1, 0),
 }
 """Claims that hold, are refuted and do not apply when a config is run as it is."""
 
 
-def case(path: Path) -> object:
-    # The configs over seeds train hundreds of nets after the fit.
-    marks = [pytest.mark.slow] if path.stem.endswith("_seeds") else []
-    return pytest.param(path, id=path.stem, marks=marks)
+SWEEPS = [path for path in CONFIGS if "sweep" in yaml.safe_load(path.read_text())]
+FITS = [path for path in CONFIGS if path not in SWEEPS]
 
 
-@pytest.mark.parametrize("path", [case(path) for path in CONFIGS])
+def command(path: Path) -> str:
+    return "sweep" if path in SWEEPS else "fit"
+
+
+@pytest.mark.parametrize("path", FITS, ids=lambda p: p.stem)
 def test_a_few_steps_leave_every_artefact(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -53,6 +59,38 @@ def test_a_few_steps_leave_every_artefact(
     assert run.trajectory.steps[0] == 0
     assert run.trajectory.steps[-1] == 7
     assert run.metrics["loss"]["step"][-1] == 7
+    assert_complete(run)
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda p: p.stem)
+def test_a_short_sweep_leaves_every_artefact(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    seeds = ["--seeds", "2"] if "seeds" in path.stem else []
+    sweep = main(["sweep", "--config", str(path), "--trainer.max_steps", "7", *seeds])
+    assert isinstance(sweep, Sweep)
+    assert str(sweep.folder) == f"runs/{path.stem}/sweep_0"
+    assert sweep.finished
+    assert sweep.table["steps"].unique().to_list() == [7]
+    assert_complete(sweep)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda p: p.stem)
+def test_fit_trains_one_run_of_a_sweep(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = main(["fit", "--config", str(path), "--trainer.max_steps", "7"])
+    assert isinstance(run, Run)
+    assert run.trajectory.steps[-1] == 7
+    assert list((run.folder / "figures").glob("*.png"))
+    assert (run.folder / "report.html").exists()
+
+
+def assert_complete(run: Run) -> None:
+    """Claims judged and none failed, figures in both forms, a page, and no draft."""
     summary = json.loads((run.folder / "summary.json").read_text())
     assert summary["claims"]
     assert all(claim["verdict"] and claim["statement"] for claim in summary["claims"])
@@ -75,7 +113,7 @@ def test_in_full_its_claims_are_judged_as_written_down(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    run = main(["fit", "--config", str(path)])
+    run = main([command(path), "--config", str(path)])
     assert isinstance(run, Run)
     found = [claim["verdict"] for claim in run.summary["claims"]]
     assert set(found) <= {"holds", "refuted", "not applicable"}, run.summary["claims"]
@@ -128,4 +166,7 @@ def test_counts_are_written_down_for_every_config() -> None:
 def test_its_header_says_question_and_command(path: Path) -> None:
     lines = path.read_text().splitlines()
     assert lines[0].startswith("# ")
-    assert any(line == f"# python -m toyml fit --config configs/{path.name}" for line in lines[:5])
+    assert any(
+        line == f"# python -m toyml {command(path)} --config configs/{path.name}"
+        for line in lines[:5]
+    )

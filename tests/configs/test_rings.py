@@ -3,9 +3,11 @@ from __future__ import annotations
 import pytest
 
 from tests.configs.fitting import RECORDER, Fit, figures, fit, verdicts
+from tests.conftest import ROOT
 from toyml.callbacks import Activations
 from toyml.claims import Enclosed, FloorHolds, LossBetween, RegionsOf
 from toyml.cli import main
+from toyml.sweep.folder import Sweep
 
 __all__ = ["fit"]
 
@@ -66,10 +68,7 @@ def test_five_units_are_drawn_in_all_combinations(fit: Fit) -> None:
 
 @pytest.mark.slow
 def test_over_seeds(fit: Fit) -> None:
-    run = fit("rings_seeds")
-    assert verdicts(run) == ["holds"] * 21
-    assert "seeds" in figures(run)
-    # A complete table is kept: drawing the report again trains nothing.
-    before = (run.folder / "seeds.csv").stat().st_mtime_ns
-    main(["report", str(run.folder)])
-    assert (run.folder / "seeds.csv").stat().st_mtime_ns == before
+    sweep = main(["sweep", "--config", str(ROOT / "configs/rings_seeds.yaml")])
+    assert isinstance(sweep, Sweep)
+    assert verdicts(sweep) == ["holds"] * 21
+    assert figures(sweep) == {"sweep_rates", "sweep_outcomes", "sweep_steps"}

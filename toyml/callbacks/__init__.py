@@ -2,6 +2,7 @@
 
 from toyml.callbacks.after import AfterFit
 from toyml.callbacks.animation import Animation
+from toyml.callbacks.basin_figures import SweepBasins
 from toyml.callbacks.checkpoint import LastCheckpoint
 from toyml.callbacks.convention_figures import TwoConventions
 from toyml.callbacks.curvature_figures import Curvature
@@ -27,7 +28,9 @@ from toyml.callbacks.recorder import Recorder
 from toyml.callbacks.references import Bisector, DescentLimit, Reference, RegularizedMinimum
 from toyml.callbacks.replay import Replay
 from toyml.callbacks.report import Report
-from toyml.callbacks.seeds import SeedOutcomes, Seeds, SeedSides
+from toyml.callbacks.sweep_cells import SweepOutcomes, SweepSides
+from toyml.callbacks.sweep_figures import SweepFan, SweepMap, SweepRates
+from toyml.callbacks.sweep_report import SweepReport
 from toyml.callbacks.verdicts import Verdicts
 from toyml.callbacks.xor_figures import Ladder, ScriptLoss
 
@@ -68,12 +71,16 @@ __all__ = [
     "Replay",
     "Report",
     "ScriptLoss",
-    "SeedOutcomes",
-    "SeedSides",
-    "Seeds",
     "SideErrors",
     "Stability",
+    "SweepBasins",
+    "SweepFan",
+    "SweepMap",
     "SweepOfDecay",
+    "SweepOutcomes",
+    "SweepRates",
+    "SweepReport",
+    "SweepSides",
     "Thresholds",
     "TwoConventions",
     "Verdicts",

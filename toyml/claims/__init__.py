@@ -54,7 +54,6 @@ from toyml.claims.quadratic import (
     StabilityMargin,
 )
 from toyml.claims.replay import SameTraining
-from toyml.claims.seeds import SeedQuantile, SeedsBelow, SeedsLeftBetter, SeedsLower
 from toyml.claims.sides import (
     BetterSide,
     LeftShare,
@@ -62,6 +61,16 @@ from toyml.claims.sides import (
     SideError,
     SmallestTarget,
     WorstRowShare,
+)
+from toyml.claims.sweep import (
+    OutcomeCount,
+    SeedQuantile,
+    SeedsBelow,
+    SeedsLeftBetter,
+    SeedsLower,
+    SharpestEnd,
+    SharpnessAtBest,
+    StabilityBoundary,
 )
 from toyml.claims.values import LossAt, MetricAt, ParameterAt
 from toyml.claims.xor import (
@@ -122,6 +131,7 @@ __all__ = [
     "MinimumReached",
     "MisclassifiedSteps",
     "NotApplicable",
+    "OutcomeCount",
     "ParameterAt",
     "ParityWithin",
     "Printed",
@@ -140,11 +150,14 @@ __all__ = [
     "SeedsLeftBetter",
     "SeedsLower",
     "Separates",
+    "SharpestEnd",
     "SharpnessAt",
+    "SharpnessAtBest",
     "SideError",
     "SmallerDistance",
     "SmallestTarget",
     "SpectralRadius",
+    "StabilityBoundary",
     "StabilityLimit",
     "StabilityMargin",
     "StableAt",

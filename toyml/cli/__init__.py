@@ -34,10 +34,11 @@ examples:
   toyml fit --config configs/perceptron.yaml
   toyml fit --config configs/perceptron.yaml --model.optimizer.lr 0.5 --trainer.max_steps 10000
   toyml fit --config configs/perceptron.yaml --print_config
+  toyml sweep --config configs/rings_seeds.yaml
   toyml report runs/perceptron/version_0 --strict
   toyml compare runs/perceptron/version_0 runs/perceptron/version_1
 
-Each command explains itself: toyml fit --help, toyml report --help.
+Each command explains itself: toyml fit --help, toyml sweep --help, toyml report --help.
 """
 
 
@@ -59,6 +60,11 @@ def front() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="command")
     for name, text in TRAINER_COMMANDS.items():
         commands.add_parser(name, help=text, add_help=False)
+    commands.add_parser(
+        "sweep",
+        help="train from many seeds and settings at once, and say what became of each",
+        add_help=False,
+    )
     report = commands.add_parser(
         "report",
         help="draw a run's figures and report again, without training",
@@ -110,7 +116,8 @@ def main(args: Sequence[str] | None = None) -> object:
 
     Returns:
         ``fit`` and ``report``: the :class:`~toyml.run.Run`. ``validate`` and ``test``: the list of
-        metrics. ``predict``: the predictions. ``list``: the experiments. ``compare``: the
+        metrics. ``predict``: the predictions. ``sweep``: the
+        :class:`~toyml.sweep.folder.Sweep`. ``list``: the experiments. ``compare``: the
         :class:`~toyml.cli.compare.Comparison`.
 
     Raises:
@@ -122,6 +129,10 @@ def main(args: Sequence[str] | None = None) -> object:
         from toyml.cli.trainer import run_trainer
 
         return run_trainer(words)
+    if words and words[0] == "sweep":
+        from toyml.cli.sweep import sweep
+
+        return sweep(words[1:])
     parser = front()
     options = parser.parse_args(words)
     if options.print_completion:

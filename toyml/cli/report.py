@@ -10,6 +10,8 @@ from toyml.configured import instantiate, see_classes
 from toyml.errors import UserError
 from toyml.run import Run
 
+ASKED = "sweep.yaml"  # what a sweep's folder is known by
+
 
 def report(folder: Path, strict: bool = False, trust: bool = False) -> Run:
     """Draw a run's figures, judge its claims and write its report again.
@@ -23,6 +25,11 @@ def report(folder: Path, strict: bool = False, trust: bool = False) -> Run:
         UserError: The folder is not a run, holds no config, or names a class that is not trusted.
         StrictError: ``strict`` and a claim failed.
     """
+    if (folder / ASKED).is_file():
+        from toyml.cli.sweep import report_again
+
+        again: Run = report_again(folder, strict, trust)
+        return again
     run = Run.load(folder, trust)
     if not run.config:
         raise UserError(
@@ -34,10 +41,21 @@ def report(folder: Path, strict: bool = False, trust: bool = False) -> Run:
         see_classes(run.config, ("model", "data"), source)
     callbacks = instantiate(run.config, ["callbacks"], source, trust)["callbacks"]
     work_through(run, callbacks)
-    failed = [v for v in run.summary.get("claims", []) if v["verdict"] == "fails"]
-    if strict and failed:
+    if strict:
+        refuse_failures(run)
+    return run
+
+
+def refuse_failures(run: Run) -> None:
+    """Complain when a claim failed.
+
+    Raises:
+        StrictError: One did.
+    """
+    claims = run.summary.get("claims", [])
+    failed = [v for v in claims if v["verdict"] == "fails"]
+    if failed:
         raise StrictError(
-            f"{len(failed)} of {len(run.summary['claims'])} claims failed: "
+            f"{len(failed)} of {len(claims)} claims failed: "
             + "; ".join(v["statement"] for v in failed)
         )
-    return run

@@ -19,6 +19,7 @@ import lightning.pytorch as pl
 import torch
 import yaml
 from jsonargparse import Namespace, dict_to_namespace
+from jsonargparse.typing import register_type
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
@@ -44,6 +45,18 @@ FREE_ON_RESUME = (
     "ckpt_path",
     "config",
 )
+
+
+class Section:
+    """A part of a config taken as it stands; the parser would read ``a: b`` in its texts."""
+
+    def __init__(self, values: Any) -> None:
+        if not isinstance(values, dict):
+            raise ValueError(f"{values!r} holds no settings")
+        self.values = values
+
+
+register_type(Section, serializer=lambda section: section.values, deserializer=Section)
 
 
 class SaveConfig(SaveConfigCallback):
@@ -159,6 +172,12 @@ class ToymlCLI(LightningCLI):
             default=1,
             help="torch threads; one is fastest for toy sizes (two can be ten times slower)",
         )
+        parser.add_argument(
+            "--sweep",
+            type=Section | None,
+            default=None,
+            help="seeds and settings for `toyml sweep`; fit trains one run and leaves it alone",
+        )
 
     def _parse_ckpt_path(self) -> None:
         # Lightning would let hyper-parameters stored in a checkpoint beat the command line.
@@ -184,6 +203,15 @@ class ToymlCLI(LightningCLI):
             config.trainer.logger = False  # an evaluation makes no run folder
         else:
             dump(self._parser(self.command), config)  # what cannot be saved is an error now
+            self.hint(config)
+
+    def hint(self, config: Namespace) -> None:
+        """Say that there is more to an experiment that is a sweep than the one run of a fit."""
+        if config.sweep:
+            paths = " ".join(f"--config {path}" for path in config.get("config") or [])
+            print(
+                f"toyml: this trains one run; toyml sweep {paths} trains all its seeds and settings"
+            )
 
     def _check(self, config: Namespace) -> None:
         trainer = config.trainer
@@ -410,6 +438,47 @@ def refuse_another_net(path: str, changed: Sequence[tuple[str, Any, Any]]) -> No
                 f"{path} was saved with {name} = {old}, and now it is {new}; leave it as it was, "
                 "or start anew without --ckpt_path"
             )
+
+
+class Settled(ToymlCLI):
+    """The command line of ``fit`` up to its complete config; nothing is built or trained."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        super().__init__(["fit", *words])
+        settings = self.config["fit"]
+        if settings.ckpt_path is not None:
+            raise UserError("a sweep has no checkpoint to go on from; leave --ckpt_path out")
+        if self.root is None or self.name is None:
+            raise UserError("a sweep needs toyml's own logger for its folder; leave trainer.logger")
+        self.complete: dict[str, Any] = yaml.safe_load(dump(self._parser("fit"), settings))
+
+    def hint(self, config: Namespace) -> None:
+        """Nothing: this is the sweep."""
+
+    def instantiate_classes(self) -> None:
+        """Nothing."""
+
+    def after_instantiate_classes(self) -> None:
+        """Nothing."""
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Nothing."""
+
+
+def complete_config(words: Sequence[str]) -> tuple[dict[str, Any], Path, str]:
+    """The complete config that the words of a ``fit`` ask for.
+
+    Returns:
+        The config, the folder of all runs and the experiment's name.
+
+    Raises:
+        UserError: Anything in the words or the config that cannot be used.
+    """
+    with quiet(), one_line():
+        settled = Settled(words)
+    assert settled.root is not None
+    assert settled.name is not None
+    return settled.complete, settled.root, settled.name
 
 
 def run_trainer(words: Sequence[str]) -> object:

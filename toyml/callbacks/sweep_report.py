@@ -1,0 +1,197 @@
+"""The report page of a sweep, and the figures that are drawn if none are named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from toyml.callbacks.after import AfterFit
+from toyml.callbacks.basin_figures import SweepBasins
+from toyml.callbacks.figure import Figure
+from toyml.callbacks.report import drawn_figures, show
+from toyml.callbacks.sweep_cells import SweepOutcomes
+from toyml.callbacks.sweep_figures import SweepFan, SweepMap, SweepRates
+from toyml.errors import UserError
+from toyml.report.page import Page, TableItem, VerdictRow, format_value, write
+from toyml.run import Run
+from toyml.sweep.axis import label_of, numeric, value_labels
+from toyml.sweep.folder import Sweep
+from toyml.sweep.outcome import CONVERGED, OUTCOMES
+from toyml.sweep.table import rates, rows_with
+from toyml.theory.proportion import wilson_interval
+
+LISTED = 30
+"""Keys with more values have a figure and no table."""
+
+
+class SweepReport(AfterFit):
+    """Write ``report.html`` from a sweep's table, figures and verdicts, and close with a summary.
+
+    To be listed last.
+
+    Args:
+        question: What the sweep asks; by default what became of its trainings.
+        answer: What theory says, in short sentences; measured numbers follow them.
+        source: Who asked, and where.
+        title: Title of the page; the experiment's name by default.
+    """
+
+    essential = True
+
+    def __init__(
+        self,
+        question: str = "",
+        answer: Sequence[str] = (),
+        source: str = "",
+        title: str | None = None,
+    ) -> None:
+        self.question, self.answer = question, list(answer)
+        self.source, self.title = source, title
+
+    def finish(self, run: Run) -> None:
+        """Write the page, then print.
+
+        Raises:
+            UserError: The run is no sweep.
+        """
+        if not isinstance(run, Sweep):
+            raise UserError("SweepReport reports a sweep, and this is one run; use Report")
+        page = self.page(run)
+        path = write(page, run.folder / "report.html")
+        Console().print(summary_table(run))
+        show(page, str(path))
+
+    def page(self, sweep: Sweep) -> Page:
+        """What the page says."""
+        summary = sweep.summary
+        figures, left_out = drawn_figures(sweep)
+        environment = {k: v for k, v in (summary.get("environment") or {}).items() if v is not None}
+        if summary.get("seconds"):
+            environment["training time"] = f"{summary['seconds']:,.2f} s"
+            rate = len(sweep.table) * int(sweep.table["steps"][0]) / summary["seconds"]
+            environment["optimizer steps per second"] = f"{rate:,.0f}"
+        config = sweep.folder / "config.yaml"
+        return Page(
+            title=self.title or sweep.name,
+            question=self.question or asked(sweep),
+            answer=[*self.answer, *measured(sweep), *left_out],
+            source=self.source,
+            steps=int(sweep.table["steps"].max() or 0),  # type: ignore[arg-type]
+            verdicts=[VerdictRow(**verdict) for verdict in summary.get("claims", [])],
+            tables=[outcome_item(sweep), *level_items(sweep), *rate_items(sweep)],
+            figures=figures,
+            command=f"python -m toyml sweep --config {config}",
+            command_report=f"python -m toyml report {sweep.folder}",
+            config_yaml=config.read_text(encoding="utf-8"),
+            environment=environment,
+            kind="Sweep",
+        )
+
+
+def default_figures(varied: Mapping[str, Sequence[Any]]) -> list[Figure]:
+    """The figures that have something to show for the varied keys."""
+    several = {key: values for key, values in varied.items() if len(values) > 1}
+    starts = [key for key in several if key.startswith("initial.")]
+    figures: list[Figure] = []
+    if len(starts) == 2 and len(several) == 2:
+        return [SweepBasins(), SweepFan()]
+    if sum(numeric(values) and len(values) > 2 for values in several.values()) >= 2:
+        figures.append(SweepMap())
+    if several:
+        figures.append(SweepRates())
+        if max(map(len, several.values())) <= 12:
+            figures.append(SweepOutcomes())
+    return [*figures, SweepFan()]
+
+
+def asked(sweep: Sweep) -> str:
+    """The question of a sweep that has none of its own."""
+    keys = [label_of(key, values) for key, values in sweep.varied.items() if len(values) > 1]
+    seeds = sweep.table["seed"].n_unique()
+    over = " and ".join([*keys, *([f"{seeds:,} seeds"] if seeds > 1 else [])])
+    return f"What becomes of training {sweep.name}, over {over or 'one seed'}?"
+
+
+def measured(sweep: Sweep) -> list[str]:
+    """The sweep's own numbers in sentences."""
+    summary, table = sweep.summary, sweep.table
+    counted = {name: n for name, n in summary["outcomes"].items() if n}
+    words = ", ".join(f"{n:,} {name}" for name, n in counted.items())
+    rate = summary["rate"]
+    sentences = [
+        f"Of {len(table):,} trainings: {words}. Converged means a loss below "
+        f"{format_value(summary['threshold'])}; the chance of it lies between {rate['low']:.1%} "
+        f"and {rate['high']:.1%} (95 % Wilson interval)."
+    ]
+    converged = rows_with(table, "outcome", CONVERGED)["step"]
+    if len(converged):
+        quantiles = np.quantile(converged.to_numpy(), [0, 0.5, 1])
+        first, middle, last = (f"{round(q):,}" for q in quantiles)
+        sentences.append(f"They got there at step {first} to {last}, half of them by {middle}.")
+    return sentences
+
+
+def outcome_rows(sweep: Sweep) -> list[tuple[str, int, float, float, float, float | None]]:
+    """For each outcome: count, share, interval, and the median step."""
+    table, rows = sweep.table, []
+    for name in OUTCOMES:
+        chosen = rows_with(table, "outcome", name)["step"]
+        low, high = wilson_interval(len(chosen), len(table))
+        middle = float(np.median(chosen.to_numpy())) if len(chosen) else None
+        rows.append((name, len(chosen), len(chosen) / len(table), low, high, middle))
+    return rows
+
+
+def outcome_item(sweep: Sweep) -> TableItem:
+    """What became of all trainings."""
+    return TableItem(
+        "What became of the trainings",
+        ("outcome", "trainings", "share", "low", "high", "median step"),
+        outcome_rows(sweep),
+        "Low and high: the 95 % Wilson interval of the chance. The step is the first below the "
+        "threshold (converged), the one from which on the loss stayed (plateau), or the first that "
+        "was lost (diverged).",
+    )
+
+
+def level_items(sweep: Sweep) -> list[TableItem]:
+    """The plateaus, lowest first."""
+    levels = sweep.summary.get("levels", [])
+    if not levels:
+        return []
+    rows = [(level["name"], level["loss"], level["count"]) for level in levels[:LISTED]]
+    return [TableItem("Plateaus", ("level", "median loss", "trainings"), rows)]
+
+
+def rate_items(sweep: Sweep) -> list[TableItem]:
+    """For each key of few values, how many converged."""
+    items = []
+    for key, values in sweep.varied.items():
+        if not 1 < len(values) <= LISTED:
+            continue
+        names = value_labels(values)
+        rows = [
+            (name, f"{r.successes:,} of {r.trials:,}", r.share, r.low, r.high)
+            for name, r in zip(names, rates(sweep.table, key), strict=True)
+        ]
+        label = label_of(key, values)
+        columns = (label, "converged", "share", "low", "high")
+        items.append(TableItem(f"Converged, by {label}", columns, rows))
+    return items
+
+
+def summary_table(sweep: Sweep) -> Table:
+    """What became of all trainings, for the terminal."""
+    table = Table(box=None, padding=(0, 1), show_edge=False)
+    for name in ("outcome", "trainings", "share", "95 % interval", "median step"):
+        table.add_column(name, justify="left" if name == "outcome" else "right")
+    for name, count, share, low, high, middle in outcome_rows(sweep):
+        step = "" if middle is None else f"{middle:,.0f}"
+        table.add_row(name, f"{count:,}", f"{share:.1%}", f"{low:.1%} to {high:.1%}", step)
+    for level in sweep.summary.get("levels", [])[:6]:
+        table.add_row(f"  plateau at {level['name']}", f"{level['count']:,}", "", "", "")
+    return table
