@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +16,7 @@ from toyml.config import Config, read_config
 from toyml.errors import UserError
 from toyml.files import locked, replace
 from toyml.logger import read_metrics
+from toyml.summary import finite, read_summary
 from toyml.trajectory import Trajectory
 from toyml.trust import see_files
 
@@ -96,14 +96,7 @@ class Run:
     @property
     def summary(self) -> dict[str, Any]:
         """What ``summary.json`` says now."""
-        path = self.folder / "summary.json"
-        try:
-            summary = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{path} is not readable as JSON: {_one_line(error)}") from error
-        if not isinstance(summary, dict):
-            raise UserError(f"{path} is not a summary: it holds {type(summary).__name__}")
-        return summary
+        return read_summary(self.folder / "summary.json")
 
     def update_summary(self, **values: Any) -> None:
         """Change keys of ``summary.json``; the file is replaced whole.
@@ -211,15 +204,6 @@ def network(task: pl.LightningModule) -> nn.Module:
     return task
 
 
-def finite(value: Any) -> Any:
-    """The value with NaN and infinities as words: JSON has no numbers for them."""
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def lookup(config: Mapping[str, Any], key: str, default: Any = None) -> Any:
     """A value by dotted key; ``init_args`` may be left out and list items are numbers.
 
@@ -245,5 +229,5 @@ def _one_line(error: Exception) -> str:
 
 
 def _example() -> str:
-    found = sorted(Path("runs").glob("*/version_*")) if Path("runs").is_dir() else []
+    found = sorted(path.parent for path in Path("runs").glob("*/version_*/trajectory"))
     return str(found[-1]) if found else "runs/perceptron/version_0"

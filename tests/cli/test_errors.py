@@ -60,6 +60,7 @@ WRONG = [
     (f"{PERCEPTRON} --model.loss torch.nn.TripletMarginLoss", "TripletMarginLoss does not take"),
     (f"{PERCEPTRON} --model.loss torch.nn.ReLU", "ReLU does not take"),
     (f"{PERCEPTRON} --model.loss.reduction none", "where one number is needed"),
+    (f"{PERCEPTRON} --model.net 2", "model.net is 2: expected a class path"),
     ("validate", "there is no model; give an experiment"),
     ("fit --config nope.yaml", "nope.yaml"),
     ("fit", "there is no model; give an experiment"),
@@ -91,10 +92,35 @@ def test_one_line_and_nothing_left(words: str, message: str, tmp_path: Path) -> 
     assert not list(tmp_path.iterdir()), "a run folder was left behind"
 
 
-def test_a_broken_config_is_named(tmp_path: Path) -> None:
-    (tmp_path / "broken.yaml").write_text("model: [1, 2\n")
-    with pytest.raises(UserError, match=r"broken\.yaml|config"):
-        main(["fit", "--config", "broken.yaml"])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"model: [1, 2\n", "wrong.yaml is not readable as YAML: while parsing"),
+        (b"", "wrong.yaml is not a config: it is empty"),
+        (b"# nothing yet\n", "wrong.yaml is not a config: it is empty"),
+        (b"- 1\n- 2\n", "wrong.yaml is not a config: it holds list"),
+        (b"5", "wrong.yaml is not a config: it holds int"),
+        (b"model: \xff\xfe\n", "wrong.yaml is not readable as YAML: it is not UTF-8"),
+        (b"model: !!python/object/apply:os.getcwd []\n", "wrong.yaml is not readable as YAML"),
+        (b"a: &a [*a, *a]\n", "wrong.yaml is not a config: its aliases unfold"),
+    ],
+)
+@pytest.mark.parametrize("words", ["fit --config wrong.yaml", f"{PERCEPTRON} --config=wrong.yaml"])
+def test_a_file_that_is_no_config_is_named(
+    content: bytes, message: str, words: str, tmp_path: Path
+) -> None:
+    (tmp_path / "wrong.yaml").write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        main(shlex.split(words))
+    assert str(caught.value).startswith(message)
+    assert [p.name for p in tmp_path.iterdir()] == ["wrong.yaml"]
+
+
+def test_a_list_of_experiments_survives_a_file_that_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "wrong.yaml").write_bytes(b"# Why\xff?\n")
+    (tmp_path / "right.yaml").write_text("# Why?\n")
+    found = main(["list", str(tmp_path)])
+    assert [e.name for e in found] == ["right", "wrong"]  # type: ignore[attr-defined]
 
 
 def test_divergence_keeps_the_run_and_says_so(tmp_path: Path) -> None:
@@ -143,3 +169,40 @@ def test_a_bad_fit_exits_with_2_and_one_line() -> None:
         "toyml: error: optimizer: Invalid learning rate: -1.0; "
         "see the ranges in torch.optim's pages"
     ]
+
+
+FAILS = """
+import lightning.pytorch as pl
+from toyml.errors import UserError
+
+class Fails(pl.Callback):
+    def __init__(self, process: int):
+        self.process = process
+
+    def on_train_batch_start(self, trainer, *_):
+        if trainer.global_rank == self.process and trainer.global_step > 2:
+            raise UserError("this one is out of ink; refill it")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("process", [0, 1])
+def test_an_error_in_one_of_two_processes_is_one_line_each(process: int, tmp_path: Path) -> None:
+    (tmp_path / "failing.py").write_text(FAILS)
+    words = f"""{PERCEPTRON} --trainer.accelerator cpu --trainer.strategy ddp --trainer.devices 2
+        --trainer.callbacks+=failing.Fails --trainer.callbacks.process={process}
+        --trainer.enable_progress_bar=false"""
+    done = subprocess.run(
+        [sys.executable, "-m", "toyml", *shlex.split(words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("toyml: error:")]
+    assert "toyml: error: this one is out of ink; refill it" in lines
+    assert len(lines) == 2
+    assert any("another process of this fit ended" in line for line in lines)

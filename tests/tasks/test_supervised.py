@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics.classification import BinaryAccuracy, MulticlassAccuracy
 
 from tests.conftest import Rows, cloud, equal, plain_loop, small_net, small_task, trainer
-from toyml.errors import UserError
+from toyml.errors import DivergedError, UserError
 from toyml.models import MLP, Linear
 from toyml.run import Run
 from toyml.tasks import Supervised
@@ -252,3 +253,20 @@ def test_a_schedule_continues_where_the_checkpoint_left_it(name: str, tmp_path: 
     last = tmp_path / "b/run/version_0/checkpoints/last.ckpt"
     trainer(tmp_path / "c", 50).fit(second, cloud(), ckpt_path=last, weights_only=True)
     assert equal(whole.net, second.net)
+
+
+@pytest.mark.parametrize("settings", [{}, {"gradient_clip_val": 1e300}], ids=["blocks", "loop"])
+def test_a_loss_that_refuses_what_is_no_number_has_diverged(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    explode = partial(torch.optim.SGD, lr=1e20, weight_decay=1e20)
+    task = Supervised(MLP([2, 3, 1], nn.Tanh(), nn.Sigmoid()), nn.BCELoss(), explode)
+    with pytest.raises(DivergedError, match="the loss is nan at step"):
+        trainer(tmp_path, 60, **settings).fit(task, cloud())
+    assert next(tmp_path.rglob("rows.bin")).stat().st_size > 0
+
+
+@pytest.mark.parametrize("settings", [{"weight_decay": math.inf}, {"momentum": math.nan}])
+def test_an_optimizer_takes_finite_numbers(settings: dict[str, float]) -> None:
+    with pytest.raises(UserError, match="has to be a finite number"):
+        small_task(partial(torch.optim.SGD, lr=0.5, **settings))  # type: ignore[arg-type]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
+import sys
 from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cache, partial
@@ -20,6 +22,9 @@ from toyml.errors import UserError
 from toyml.files import replace
 from toyml.plots.style import SAVE_OPTIONS, SAVE_RC, lay_out, new_figure
 from toyml.run import Run
+
+# What computing with a run's numbers may end in, whatever they are.
+ANY_NUMBERS = (ValueError, TypeError, LookupError, RuntimeError, ArithmeticError)
 
 
 @dataclass
@@ -87,13 +92,25 @@ class Figure(AfterFit):
         try:
             drawing = self.draw(run)
         except (NotApplicable, UserError, NotImplementedError) as why:
-            for kind in ("png", "svg"):
-                (folder / f"{self.name}.{kind}").unlink(missing_ok=True)
-            words = {"title": type(self).__name__, "left_out": str(why) or type(why).__name__}
-            replace(folder / f"{self.name}.json", json.dumps(words, indent=1) + "\n")
+            self.leave_out(folder, str(why) or type(why).__name__)
+            return
+        except ANY_NUMBERS as error:
+            # What one figure stumbles over must not take the others and the report with it.
+            if os.environ.get("TOYML_TRACEBACK"):
+                raise
+            words = f"it cannot be drawn ({type(error).__name__}: {error})"
+            self.leave_out(folder, " ".join(words.split()))
+            print(f"toyml: {type(self).__name__} is left out: {error}", file=sys.stderr)
             return
         warm_up()
         send(partial(drawing.save, folder, self.name), folder / self.name)
+
+    def leave_out(self, folder: Path, why: str) -> None:
+        """Say why there is no picture, and remove the one of an earlier pass."""
+        for kind in ("png", "svg"):
+            (folder / f"{self.name}.{kind}").unlink(missing_ok=True)
+        words = {"title": type(self).__name__, "left_out": why}
+        replace(folder / f"{self.name}.json", json.dumps(words, indent=1) + "\n")
 
 
 @cache

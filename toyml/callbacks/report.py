@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ class Report(AfterFit):
         steps = run.trajectory.steps
         state: Any = run.status.split()[0]
         environment = {k: v for k, v in (summary.get("environment") or {}).items() if v is not None}
-        if "seconds_per_step" in summary:
+        if {"seconds", "seconds_per_step"} <= summary.keys():
             environment["time per step"] = f"{summary['seconds_per_step'] * 1e6:,.1f} µs"
             environment["training time"] = f"{summary['seconds']:,.2f} s"
             environment["steps run by"] = summary.get("route", "")
@@ -164,7 +165,7 @@ def drawn_figure(path: Path) -> FigureItem:
             png=None if small else png.read_bytes(),
         )
         _ = item.size  # a picture without one could not be put on the page
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, struct.error) as error:
         raise LeftOut(f"its files are damaged ({' '.join(str(error).split())})") from error
     return item
 

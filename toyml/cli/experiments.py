@@ -43,7 +43,7 @@ def experiments(folder: Path) -> list[Experiment]:
 
 def _read(path: Path) -> Experiment:
     header: list[str] = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         if not line.startswith("#"):
             break
         header.append(line.lstrip("# ").rstrip())

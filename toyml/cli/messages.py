@@ -53,7 +53,7 @@ def readable(message: str) -> str:
         text = re.sub(r"\.? Got value: .*$", "", others[0])
     else:
         kinds = [re.sub(r"<class '(?:\w+\.)*(\w+)'>|typing\.", r"\1", e) for e in expected]
-        text = "expected " + " or ".join(dict.fromkeys(kinds))
+        text = "expected " + (" or ".join(dict.fromkeys(kinds)) or "a class path")
     where = ".".join(k for k in keys if k)
     if len(value) > 60:
         value = ""

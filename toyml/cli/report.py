@@ -36,8 +36,10 @@ def report(folder: Path, strict: bool = False, trust: bool = False) -> Run:
             f"{folder} has no config.yaml (a fit started from Python); call the callbacks' "
             "finish(run) yourself"
         )
+    # First of all, so that neither a damaged file nor a class without trust leaves half a report.
+    _ = run.summary, run.metrics, run.trajectory
     source = str(folder / "config.yaml")
-    if not trust:  # first of all, so that a class that is not trusted leaves no half report
+    if not trust:
         see_classes(run.config, ("model", "data"), source)
     callbacks = instantiate(run.config, ["callbacks"], source, trust)["callbacks"]
     work_through(run, callbacks)

@@ -6,6 +6,7 @@ import argparse
 import copy
 import io
 import logging
+import os
 import re
 import signal
 import sys
@@ -26,6 +27,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from toyml.callbacks.after import work_through
 from toyml.cli import TRAINER_COMMANDS, InterruptedFitError
 from toyml.cli.messages import did_you_mean, readable
+from toyml.config import read_config
 from toyml.engine import Interruption, hold_back
 from toyml.errors import UserError
 from toyml.files import first_free, replace
@@ -488,7 +490,12 @@ def run_trainer(words: Sequence[str]) -> object:
         UserError: Anything in the words, the config or the settings that cannot be used.
     """
     with quiet(), one_line():
-        return ToymlCLI(words).result
+        try:
+            return ToymlCLI(words).result
+        except (UserError, argparse.ArgumentError, ValueError, TypeError, RecursionError):
+            for path in config_files(words):
+                read_config(path)  # a file that is no config explains the error better
+            raise
 
 
 # What Lightning says about every fit here and nobody can act upon: a block is a batch, so there
@@ -540,6 +547,12 @@ def one_line() -> Iterator[None]:
         if unknown := re.match(r"unrecognized arguments: --(\S+)", message):
             message += did_you_mean(unknown[1].split("=")[0], known_options())
         raise UserError(message) from error
+    except RuntimeError as error:
+        if "closed by peer" not in str(error) and "reset by peer" not in str(error):
+            raise
+        raise UserError(
+            "another process of this fit ended, and this one with it; the line of that one says why"
+        ) from error
     except ImportError as error:
         raise UserError(f"{error}; is the package it belongs to installed?") from error
     except FileNotFoundError as error:
@@ -570,6 +583,14 @@ def config_first(words: Sequence[str]) -> list[str]:
         (configs if rest[i].startswith("--config=") else others).append(rest[i])
         i += 1
     return [command, *configs, *others]
+
+
+def config_files(words: Sequence[str]) -> Iterator[Path]:
+    """The files that ``--config`` names; it also takes YAML itself."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        name = following if word in ("--config", "-c") else word.removeprefix("--config=")
+        if name not in ("", word) and os.path.isfile(name):  # noqa: PTH113 - any text is asked
+            yield Path(name)
 
 
 def flat_keys(config: Any, prefix: str = "") -> Iterator[str]:

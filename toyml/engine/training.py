@@ -119,7 +119,14 @@ class Training:
                 for x, y in block.batches(first, last):
                     if held.asked:
                         break
-                    loss, output, gradients = evaluate(x, y)
+                    try:
+                        loss, output, gradients = evaluate(x, y)
+                    except RuntimeError:
+                        # BCELoss refuses a prediction that is no number; others return NaN.
+                        if all(bool(p.isfinite().all()) for p in parameters):
+                            raise
+                        losses.append(math.nan)
+                        break
                     value = loss.item()
                     losses.append(value)
                     if not math.isfinite(value):

@@ -124,6 +124,9 @@ class Supervised(pl.LightningModule):
             lr = group.get("lr")
             if isinstance(lr, float | int) and not 0 < lr < math.inf:
                 raise UserError(f"optimizer lr is {lr}; it has to be positive (for example 0.1)")
+            for name, value in group.items():
+                if isinstance(value, float) and not math.isfinite(value):
+                    raise UserError(f"optimizer {name} is {value}; it has to be a finite number")
         if not self.decay_bias and "weight_decay" not in optimizer.defaults:
             raise UserError(
                 f"decay_bias is false but {type(optimizer).__name__} has no weight_decay; "
@@ -281,7 +284,13 @@ class Supervised(pl.LightningModule):
         x, y = batch
         output = self(x)
         self._check_shapes(output, y)
-        loss = self.loss(output, y)
+        try:
+            loss = self.loss(output, y)
+        except RuntimeError:
+            # BCELoss refuses a prediction that is no number; others return NaN.
+            if bool(output.isfinite().all()):
+                raise
+            loss = (output * math.nan).sum()
         # Under DDP the mean over the processes is the loss of the whole batch; every process takes
         # part here and in the metrics, or the others would wait for it for ever.
         mean = self.trainer.strategy.reduce(loss.detach(), reduce_op="mean")

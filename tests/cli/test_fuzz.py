@@ -1,0 +1,395 @@
+"""Random settings and files: a fit, a report, or one line and status 2; never a trace-back."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from hypothesis import HealthCheck, Phase, event, given, settings
+from hypothesis import strategies as st
+
+from tests.conftest import ROOT
+from toyml import Run
+from toyml.cli import console, main
+from toyml.plots import style
+
+
+def tries(count: int) -> settings:
+    """So many examples; a failing one is not shrunk, since each is a whole fit."""
+    return settings(
+        max_examples=count,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=(Phase.explicit, Phase.reuse, Phase.generate),
+    )
+
+
+def typed(words: list[str]) -> tuple[int, list[str]]:
+    """What a command typed in a terminal ends in: its status and the lines on stderr."""
+    err = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()):
+        patch.setattr("sys.argv", ["toyml", *words])
+        patch.setattr("sys.path", list(sys.path))
+        with redirect_stderr(err):
+            status = console()
+    return status, [line for line in err.getvalue().splitlines() if line.strip()]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty working folder."""
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    torch.set_default_dtype(torch.float32)
+
+
+def sweep(folder: Path) -> None:
+    """Empty a folder for the next example."""
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+# -- settings that make sense --------------------------------------------------------------------
+
+
+def of(name: str, /, **choices: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """A class path with random settings, each left out or given."""
+    given = st.fixed_dictionaries({}, optional=choices)
+    return given.map(lambda init: {"class_path": name, "init_args": init})
+
+
+RATE = st.floats(1e-5, 0.5)
+OPTIMIZER = st.one_of(
+    of("torch.optim.SGD", momentum=st.floats(0, 0.99), weight_decay=st.floats(0, 0.1)),
+    of("torch.optim.Adam", amsgrad=st.booleans(), eps=st.floats(1e-10, 1e-3)),
+    of("torch.optim.AdamW", weight_decay=st.floats(0, 0.1)),
+    of("torch.optim.RMSprop", centered=st.booleans()),
+    of("torch.optim.Adagrad"),
+    of("torch.optim.Rprop"),
+)
+SCHEDULER = st.one_of(
+    st.none(),
+    of("torch.optim.lr_scheduler.ExponentialLR").map(
+        lambda s: {**s, "init_args": {"gamma": 0.9, **s["init_args"]}}
+    ),
+    st.just({"class_path": "torch.optim.lr_scheduler.StepLR", "init_args": {"step_size": 2}}),
+)
+HIDDEN = st.sampled_from(["Tanh", "Sigmoid", "ReLU", "GELU", "Softplus", "ELU"]).map(
+    "torch.nn.{}".format
+)
+LOADER = {
+    "batch_size": st.none() | st.integers(1, 9),
+    "shuffle": st.booleans(),
+    "seed": st.integers(0, 9),
+    "block_size": st.integers(1, 9),
+}
+ROWS = {**LOADER, "n": st.integers(2, 12), "noise": st.floats(0, 0.5)}
+LABELS = st.one_of(
+    of("toyml.data.TwoPoints", centered=st.booleans(), **LOADER),
+    of("toyml.data.Xor", repeats=st.integers(1, 3), **LOADER),
+    of("toyml.data.Moons", **ROWS),
+    of("toyml.data.Rings", **ROWS),
+)
+VALUES = st.one_of(
+    of("toyml.data.NoisyParabola", **ROWS),
+    of("toyml.data.DampedSine", **{**ROWS, "n": st.integers(3, 12)}),
+)
+PROBLEMS = st.one_of(
+    st.tuples(LABELS, st.just(2), st.just("torch.nn.BCEWithLogitsLoss")),
+    st.tuples(LABELS, st.just(2), st.sampled_from(["torch.nn.MSELoss", "torch.nn.SoftMarginLoss"])),
+    st.tuples(
+        VALUES,
+        st.just(1),
+        st.sampled_from(["MSE", "L1", "Huber", "SmoothL1"]).map("torch.nn.{}Loss".format),
+    ),
+)
+RECORDER = of(
+    "toyml.callbacks.Recorder",
+    every=st.integers(1, 3),
+    gradients=st.booleans(),
+    optimizer_state=st.booleans(),
+)
+TRAINER = st.fixed_dictionaries(
+    {"max_steps": st.integers(1, 9)},
+    optional={
+        "precision": st.sampled_from(["32-true", "64-true", "bf16-mixed"]),
+        "gradient_clip_val": st.floats(0.01, 10),
+        "accumulate_grad_batches": st.integers(1, 3),
+        "log_every_n_steps": st.integers(1, 5),
+        "deterministic": st.booleans(),
+        "enable_progress_bar": st.just(False),
+    },
+)
+
+
+@st.composite
+def experiments(draw: Callable[..., Any]) -> dict[str, Any]:
+    """A config that makes sense."""
+    data, inputs, loss = draw(PROBLEMS)
+    optimizer = draw(OPTIMIZER)
+    optimizer["init_args"]["lr"] = draw(RATE)
+    widths = [inputs, *draw(st.lists(st.integers(1, 4), max_size=2)), 1]
+    net = {
+        "class_path": "toyml.models.MLP",
+        "init_args": {"widths": widths, "bias": draw(st.booleans())},
+    }
+    if len(widths) > 2:
+        net["init_args"]["activation"] = draw(HIDDEN)
+    model = {"net": net, "loss": loss, "optimizer": optimizer}
+    if optimizer["class_path"].endswith(("SGD", "AdamW")):  # the others have nothing to decay with
+        model["decay_bias"] = draw(st.booleans())
+    model["lr_scheduler"] = draw(SCHEDULER)
+    trainer = draw(TRAINER)
+    trainer["callbacks"] = [draw(RECORDER), "toyml.callbacks.LastCheckpoint"]
+    return {
+        "seed_everything": draw(st.integers(0, 2**32 - 1)),
+        "model": {"class_path": "toyml.tasks.Supervised", "init_args": model},
+        "data": data,
+        "trainer": trainer,
+    }
+
+
+def it_fits(here: Path, config: dict[str, Any]) -> None:
+    sweep(here)
+    Path("x.yaml").write_text(yaml.safe_dump(config))
+    status, lines = typed(["fit", "--config=x.yaml"])
+    assert status == 0, lines
+    assert [p.name for p in Path("runs/x").iterdir()] == ["version_0"]
+    run = Run.load("runs/x/version_0")
+    steps = config["trainer"]["max_steps"]
+    assert run.finished
+    assert run.trajectory.steps[0] == 0
+    assert run.trajectory.steps[-1] == run.summary["steps"] == steps
+    assert np.isfinite(run.trajectory.parameters.flat).all()
+    assert not np.array_equal(*run.trajectory.parameters.flat[[0, -1]])
+    event(config["data"]["class_path"])
+
+
+@given(experiments())
+@tries(8)
+def test_settings_that_make_sense_fit(here: Path, config: dict[str, Any]) -> None:
+    it_fits(here, config)
+
+
+@pytest.mark.slow
+@given(experiments())
+@tries(150)
+def test_many_settings_that_make_sense_fit(here: Path, config: dict[str, Any]) -> None:
+    it_fits(here, config)
+
+
+# -- settings that make none ---------------------------------------------------------------------
+
+# Each of these is wrong for its key, whatever the rest is.
+NUMBERS = ["nan", ".inf", "-.inf", "-1", "-0.5", "abc", "[1]", "{}", "null", "1e999"]
+COUNTS = ["0", "-1", "1.5", "nan", "abc", "[1]", "1e3", "null", "{a: 1}"]
+CLASSES = ["abc", "torch.nn.Nope", "no.such.Class", "os.system", "torch.load", "5", "[]"]
+FLAGS = ["abc", "2", "0.5", "[true]"]
+WRONG: dict[str, list[str]] = {
+    "model.optimizer.lr": [*NUMBERS, "0"],
+    "model.optimizer.momentum": NUMBERS,
+    "model.optimizer.weight_decay": NUMBERS,
+    "model.optimizer": [*CLASSES, "torch.nn.Linear", "toyml.models.MLP", "toyml.data.Moons"],
+    "model.optimizer.nope": ["1", "abc", "null"],
+    "model.loss": [*CLASSES, "torch.nn.NLLLoss", "torch.optim.SGD", "torch.nn.CosineEmbeddingLoss"],
+    "model.net": [*CLASSES, "torch.optim.SGD", "toyml.data.Moons", "torch.nn.Linear"],
+    "model.net.inputs": [*COUNTS, "3", "99999"],
+    "model.net.outputs": [*COUNTS, "2"],
+    "model.net.output_activation": CLASSES,
+    "model.decay_bias": FLAGS,
+    "model.metrics": [
+        "abc",
+        "[1]",
+        "{a: 5}",
+        "{a: torch.nn.ReLU}",
+        "{loss: torchmetrics.MeanMetric}",
+    ],
+    "model.lr_scheduler": ["abc", "5", "torch.nn.ReLU", "torch.optim.SGD"],
+    "model": ["abc", "5", "torch.nn.ReLU", "toyml.data.Moons", "[1]"],
+    "data": ["abc", "5", "toyml.models.MLP", "null", "toyml.data.Nope", "[1]"],
+    "data.batch_size": ["0", "-1", "1.5", "abc", "[1]"],
+    "data.block_size": COUNTS,
+    "data.shuffle": FLAGS,
+    "data.labels": ["[1]", "[1, 2]", "[0, 1, 0]", "abc", "5", "[[1], [0]]", "[.nan, 0]"],
+    "data.points": ["[[1, 2]]", "[1, 2]", "abc", "[[1], [2]]", "[[1, 2], [3]]", "[]"],
+    "data.nope": ["1"],
+    "trainer.max_steps": ["0", "-1", "-7", "1.5", "abc", "[1]", "null"],
+    "trainer.precision": ["17", "abc", "null x", "[1]"],
+    "trainer.gradient_clip_val": ["abc", "[1]", "{}"],
+    "trainer.accumulate_grad_batches": COUNTS,
+    "trainer.log_every_n_steps": ["abc", "1.5", "[1]"],
+    "trainer.limit_train_batches": ["abc", "-1", "1.5", "0", "[1]", "nan"],
+    "trainer.callbacks": ["abc", "5", "[abc]", "torch.nn.ReLU", "[toyml.models.MLP]", "{a: 1}"],
+    "trainer.callbacks+": ["abc", "toyml.callbacks.Nope", "torch.nn.ReLU", "Timer"],
+    "trainer.logger": ["abc", "5", "toyml.models.MLP", "false"],
+    "trainer.logger.version": ["abc", "[1]", "1.5"],
+    "trainer.accelerator": ["abc", "tpu", "[1]"],
+    "trainer.nope": ["1"],
+    "seed_everything": ["-1", "abc", "[1]", "1.5", "99999999999"],
+    "threads": COUNTS,
+    "ckpt_path": ["nope.ckpt", "last", "best", "x.yaml"],
+    "nope": ["1"],
+}
+WRONGS = st.sampled_from(sorted(WRONG)).flatmap(
+    lambda key: st.tuples(st.just(key), st.sampled_from(WRONG[key]))
+)
+BARE = "trainer:\n  callbacks: [toyml.callbacks.Recorder]\n  max_steps: 3\n"
+
+
+def one_line_and_nothing_left(here: Path, words: list[str]) -> None:
+    before = {p.name for p in here.iterdir()}
+    status, lines = typed(
+        ["fit", f"--config={ROOT}/configs/perceptron.yaml", "--config=x.yaml", *words]
+    )
+    assert status == 2, (status, lines)
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("toyml: error: ")
+    assert 20 < len(lines[0]) < 520
+    assert {p.name for p in here.iterdir()} == before
+
+
+@given(WRONGS)
+@tries(25)
+def test_a_wrong_setting_is_one_line(here: Path, wrong: tuple[str, str]) -> None:
+    Path("x.yaml").write_text(BARE)
+    one_line_and_nothing_left(here, [f"--{wrong[0]}={wrong[1]}"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", WRONG)
+def test_every_wrong_setting_is_one_line(key: str, here: Path) -> None:
+    Path("x.yaml").write_text(BARE)
+    for value in WRONG[key]:
+        one_line_and_nothing_left(here, [f"--{key}={value}"])
+
+
+@given(st.text(max_size=20) | st.binary(max_size=60))
+@tries(8)
+def test_a_file_of_anything_is_one_line(here: Path, content: str | bytes) -> None:
+    data = content.encode(errors="surrogatepass") if isinstance(content, str) else content
+    Path("x.yaml").write_bytes(data)
+    one_line_and_nothing_left(here, [])
+
+
+# -- files of a run ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with a figure, a claim, a checkpoint, a report, and a figure that no config names."""
+    folder = tmp_path_factory.mktemp("runs")
+    claim = {"statement": "a", "step": 3, "predicted": 0.5, "tolerance": float("inf")}
+    listed = [
+        "toyml.callbacks.Recorder",
+        "toyml.callbacks.LastCheckpoint",
+        "toyml.callbacks.Curves",
+        {
+            "class_path": "toyml.callbacks.Verdicts",
+            "init_args": {"claims": [{"class_path": "toyml.claims.LossAt", "init_args": claim}]},
+        },
+        {"class_path": "toyml.callbacks.Report", "init_args": {"question": "Why?"}},
+    ]
+    part = folder / "part.yaml"
+    part.write_text(yaml.safe_dump({"trainer": {"max_steps": 12, "callbacks": listed}}))
+    words = [f"--config={ROOT}/configs/perceptron.yaml", f"--config={part}"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["toyml"])
+        run = main(["fit", *words, f"--trainer.logger.root={folder}"])
+    assert isinstance(run, Run)
+    for path in list(run.folder.glob("figures/curves.*")):
+        shutil.copy(path, path.with_name("another" + path.suffix))
+    return run.folder
+
+
+FILES = [
+    *("config.yaml", "summary.json", "metrics.csv", "trajectory/layout.json"),
+    *("trajectory/rows.bin", "checkpoints/last.ckpt"),
+    *(
+        f"figures/{name}.{kind}"
+        for name in ("curves", "another")
+        for kind in ("json", "svg", "png")
+    ),
+]
+
+
+@st.composite
+def damages(draw: Callable[..., Any]) -> tuple[str, Callable[[bytes], bytes]]:
+    """A file and what becomes of its bytes: cut, flipped, lost, doubled, or others altogether."""
+    name = draw(st.sampled_from(FILES))
+    place, length = draw(st.floats(0, 1)), draw(st.integers(1, 60))
+    noise = draw(st.binary(min_size=1, max_size=40))
+    kind = draw(st.sampled_from(["cut", "flip", "lose", "double", "insert", "replace"]))
+
+    def damage(data: bytes) -> bytes:
+        at = int(place * len(data))
+        return {
+            "cut": data[:at],
+            "flip": data[:at]
+            + bytes(b ^ 1 << noise[0] % 8 for b in data[at : at + 1])
+            + data[at + 1 :],
+            "lose": data[:at] + data[at + length :],
+            "double": data[: at + length] + data[at:],
+            "insert": data[:at] + noise + data[at:],
+            "replace": noise,
+        }[kind]
+
+    damage.__qualname__ = f"{kind} at {place}"
+    return name, damage
+
+
+def reported_or_refused(
+    whole: Path, folder: Path, damage: tuple[str, Callable[[bytes], bytes]]
+) -> None:
+    name, change = damage
+    sweep(folder)
+    run = folder / "perceptron/version_0"
+    shutil.copytree(whole, run)
+    (run / "report.html").unlink()
+    (run / name).write_bytes(change((run / name).read_bytes()))
+    before = {str(p.relative_to(run)): p.read_bytes() for p in run.rglob("*") if p.is_file()}
+    status, lines = typed(["report", str(run)])
+    assert status in (0, 2), lines
+    event(f"{name}: {status}")
+    if status == 0:
+        assert "Why?" in (run / "report.html").read_text(encoding="utf-8")
+        return
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("toyml: error: ")
+    assert str(run) in lines[0]
+    after = {str(p.relative_to(run)): p.read_bytes() for p in run.rglob("*") if p.is_file()}
+    assert after == before, "a refused report changed the run"
+
+
+@pytest.fixture
+def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures of few pixels, drawn in less time."""
+    options = {kind: {**given, "dpi": 20} for kind, given in style.SAVE_OPTIONS.items()}
+    monkeypatch.setattr("toyml.callbacks.figure.SAVE_OPTIONS", options)
+
+
+@pytest.mark.usefixtures("coarse")
+@given(damages())
+@tries(6)
+def test_a_damaged_run_is_reported_or_refused(
+    whole: Path, here: Path, damage: tuple[str, Callable[[bytes], bytes]]
+) -> None:
+    reported_or_refused(whole, here, damage)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("coarse")
+@given(damages())
+@tries(300)
+def test_many_damaged_runs_are_reported_or_refused(
+    whole: Path, here: Path, damage: tuple[str, Callable[[bytes], bytes]]
+) -> None:
+    reported_or_refused(whole, here, damage)
