@@ -142,6 +142,14 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return found
 
 
+@pytest.fixture(scope="module")
+def perceptron(started: Any, pages: dict[str, Path]) -> Iterator[Seen]:
+    """The perceptron's page with all its panels, for tests that leave it open."""
+    with opened(started, pages["perceptron"], color_scheme="light") as seen:
+        seen.draw_all()
+        yield seen
+
+
 @pytest.mark.parametrize("name", QUICK)
 def test_the_slider_and_the_keys_move_every_panel(
     name: str, started: Any, pages: dict[str, Path]
@@ -183,81 +191,74 @@ def everything_moves(seen: Seen) -> None:
     assert {name: seen.shown(name) for name in names} == end
 
 
-def test_what_is_shown_is_what_was_recorded(started: Any, pages: dict[str, Path]) -> None:
+def test_what_is_shown_is_what_was_recorded(perceptron: Seen, pages: dict[str, Path]) -> None:
     run = Run.load(pages["perceptron"].parent)
     steps = run.trajectory.steps
-    with opened(started, pages["perceptron"]) as seen:
-        seen.draw_all()
-        for frame in (0, 7, -1):
-            stops = seen.page.evaluate("() => toyml.stage.steps")
-            seen.go(frame % len(stops))
-            weights = seen.shown("weights")[-1]["y"]
-            place = int((steps == stops[frame]).argmax())
-            assert weights == pytest.approx(
-                run.trajectory.parameters.flat[place].tolist(), rel=1e-6
-            )
-            text = seen.page.locator("#panel-weights .readings").inner_text()
-            assert f"{weights[0]:.5g}".replace("-", "−") in text
+    seen = perceptron
+    for frame in (0, 7, -1):
+        stops = seen.page.evaluate("() => toyml.stage.steps")
+        seen.go(frame % len(stops))
+        weights = seen.shown("weights")[-1]["y"]
+        place = int((steps == stops[frame]).argmax())
+        assert weights == pytest.approx(run.trajectory.parameters.flat[place].tolist(), rel=1e-6)
+        text = seen.page.locator("#panel-weights .readings").inner_text()
+        assert f"{weights[0]:.5g}".replace("-", "−") in text
 
 
-def test_a_click_on_the_loss_jumps_and_the_pointer_previews(
-    started: Any, pages: dict[str, Path]
-) -> None:
-    with opened(started, pages["perceptron"]) as seen:
-        seen.draw_all()
-        page = seen.page
-        last = page.evaluate("() => toyml.stage.steps.length - 1")
-        seen.go(last)
-        page.locator("#panel-loss").scroll_into_view_if_needed()
-        box = page.locator("#panel-loss .nsewdrag").first.bounding_box()
-        middle, height = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-        page.mouse.move(middle, height)
-        page.wait_for_timeout(300)
-        previewed = page.evaluate("() => [toyml.stage.frame, toyml.stage.committed]")
-        assert 0 < previewed[0] < last
-        assert previewed[1] == last
-        page.mouse.move(box["x"] - 200, box["y"] - 150)
-        page.wait_for_timeout(300)
-        assert page.evaluate("() => toyml.stage.frame") == last
-        page.mouse.click(middle, height)
-        page.wait_for_timeout(300)
-        assert page.evaluate("() => toyml.stage.committed") == previewed[0]
+def test_a_click_on_the_loss_jumps_and_the_pointer_previews(perceptron: Seen) -> None:
+    seen = perceptron
+    page = seen.page
+    last = page.evaluate("() => toyml.stage.steps.length - 1")
+    seen.go(last)
+    page.locator("#panel-loss").scroll_into_view_if_needed()
+    box = page.locator("#panel-loss .nsewdrag").first.bounding_box()
+    middle, height = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(middle, height)
+    page.wait_for_timeout(300)
+    previewed = page.evaluate("() => [toyml.stage.frame, toyml.stage.committed]")
+    assert 0 < previewed[0] < last
+    assert previewed[1] == last
+    page.mouse.move(box["x"] - 200, box["y"] - 150)
+    page.wait_for_timeout(300)
+    assert page.evaluate("() => toyml.stage.frame") == last
+    page.mouse.click(middle, height)
+    page.wait_for_timeout(300)
+    assert page.evaluate("() => toyml.stage.committed") == previewed[0]
 
 
-def test_time_is_linear_or_logarithmic(started: Any, pages: dict[str, Path]) -> None:
-    with opened(started, pages["perceptron"]) as seen:
-        seen.draw_all()
-        page = seen.page
-        page.locator("[data-control=linear]").click()
-        seen.settle()
-        seen.go(1)
-        assert page.locator("[data-control=linear]").get_attribute("aria-pressed") == "true"
-        assert seen.cursor("loss") == pytest.approx(page.evaluate("() => toyml.stage.steps[1]"))
-        early = int(page.locator("[data-control=slider]").input_value())
-        page.locator("[data-control=log]").click()
-        seen.settle()
-        assert page.locator("[data-control=log]").get_attribute("aria-pressed") == "true"
-        assert seen.cursor("loss") == pytest.approx(0.30103, abs=1e-4)  # log10(1 + 1)
-        assert int(page.locator("[data-control=slider]").input_value()) > early
-        steps = seen.shown("loss")[0]["x"]
-        assert steps[-1] == pytest.approx(2.0086, abs=1e-4)  # log10(1 + 101)
+def test_time_is_linear_or_logarithmic(perceptron: Seen) -> None:
+    seen = perceptron
+    page = seen.page
+    page.locator("[data-control=linear]").click()
+    seen.settle()
+    seen.go(1)
+    assert page.locator("[data-control=linear]").get_attribute("aria-pressed") == "true"
+    assert seen.cursor("loss") == pytest.approx(page.evaluate("() => toyml.stage.steps[1]"))
+    early = int(page.locator("[data-control=slider]").input_value())
+    page.locator("[data-control=log]").click()
+    seen.settle()
+    assert page.locator("[data-control=log]").get_attribute("aria-pressed") == "true"
+    assert seen.cursor("loss") == pytest.approx(0.30103, abs=1e-4)  # log10(1 + 1)
+    assert int(page.locator("[data-control=slider]").input_value()) > early
+    steps = seen.shown("loss")[0]["x"]
+    assert steps[-1] == pytest.approx(2.0086, abs=1e-4)  # log10(1 + 101)
 
 
-def test_play_advances_and_pauses(started: Any, pages: dict[str, Path]) -> None:
-    with opened(started, pages["perceptron"]) as seen:
-        page = seen.page
-        play = page.locator("[data-control=play]")
-        seen.go(0)
-        page.locator("[data-control=speed]").select_option("4")
-        play.click()
-        assert play.get_attribute("aria-label") == "Pause"
-        page.wait_for_timeout(700)
-        play.click()
-        assert play.get_attribute("aria-label") == "Play"
-        reached = page.evaluate("() => toyml.stage.committed")
-        assert reached > 0
-        page.wait_for_timeout(200)
-        assert page.evaluate("() => toyml.stage.committed") == reached
+def test_play_advances_and_pauses(perceptron: Seen) -> None:
+    seen = perceptron
+    page = seen.page
+    play = page.locator("[data-control=play]")
+    seen.go(0)
+    page.locator("[data-control=speed]").select_option("4")
+    play.click()
+    assert play.get_attribute("aria-label") == "Pause"
+    page.wait_for_timeout(700)
+    play.click()
+    assert play.get_attribute("aria-label") == "Play"
+    reached = page.evaluate("() => toyml.stage.committed")
+    assert reached > 0
+    page.wait_for_timeout(200)
+    assert page.evaluate("() => toyml.stage.committed") == reached
 
 
 def test_the_space_of_three_units_can_be_turned(started: Any, pages: dict[str, Path]) -> None:
@@ -313,14 +314,13 @@ INSIDE = """(name) => {
 }"""
 
 
-def test_the_ground_changes_while_the_page_is_open(started: Any, pages: dict[str, Path]) -> None:
+def test_the_ground_changes_while_the_page_is_open(perceptron: Seen) -> None:
     ink = "() => document.querySelector('#panel-loss .plot')._fullLayout.font.color"
-    with opened(started, pages["perceptron"], color_scheme="light") as seen:
-        seen.draw_all()
-        assert seen.page.evaluate(ink) == "#24292F"
-        seen.page.emulate_media(color_scheme="dark")
-        seen.settle()
-        assert seen.page.evaluate(ink) == "#E4E6E9"
+    seen = perceptron
+    assert seen.page.evaluate(ink) == "#24292F"
+    seen.page.emulate_media(color_scheme="dark")
+    seen.settle()
+    assert seen.page.evaluate(ink) == "#E4E6E9"
 
 
 def test_without_javascript_the_page_says_so(started: Any, pages: dict[str, Path]) -> None:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
 import numpy as np
 import plotly.graph_objects as go
 import pytest
@@ -16,7 +17,8 @@ from torch import nn
 
 from tests.claims.recorded import recorded
 from tests.conftest import Rows
-from toyml.callbacks.stage import early, scene
+from toyml.callbacks.stage import early, scene, see_to_patience
+from toyml.claims import NotApplicable
 from toyml.models import Linear
 from toyml.report import Page, render
 from toyml.report.packing import Levels
@@ -317,3 +319,62 @@ def test_several_paths_lie_on_one_ground(tmp_path: Path) -> None:
     for name, path in named.items():
         assert path == pytest.approx(runs[name].trajectory.parameters.flat[:3])
     assert sum(t.type == "contour" for t in found.data) == 1
+
+
+class Own(pl.LightningModule):
+    """A module of somebody's own, with neither net nor loss in sight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 1)
+
+
+class Broken(nn.Module):
+    """A net that can no longer be evaluated."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        raise KeyError("nobody knows why")
+
+
+def test_of_a_module_of_ones_own_there_are_weights_and_the_logged_loss(tmp_path: Path) -> None:
+    theta = np.random.default_rng(0).normal(size=(5, 3))
+    made = recorded(tmp_path, theta, net=nn.Linear(2, 1))
+    run = Run(tmp_path, Own(), made.datamodule)
+    (tmp_path / "metrics.csv").write_text("step,loss\n0,3.0\n4,1.0\n")
+    found = scene({"own": run})
+    assert set(panels(found)) >= {"weights", "loss"}
+    assert panels(found)["loss"].plots[0].data[0]["y"].tolist() == [3.0, 1.0]
+
+
+def test_what_cannot_be_shown_says_why_and_the_rest_lives(tmp_path: Path) -> None:
+    made = recorded(tmp_path, np.zeros((3, 2)), net=Broken())
+    found = scene({"broken": made})
+    assert set(panels(found)) == {"weights"}
+    assert found is not None
+    assert set(found.left_out) == {
+        "The plane of the inputs",
+        "What the hidden units do",
+        "The landscape",
+        "The loss",
+        "The curvature",
+    }
+    assert "nobody knows why" in found.left_out["The curvature"]
+
+
+def test_nothing_is_left_out_by_mistake(tmp_path: Path) -> None:
+    found = scene({"run": run(tmp_path, mlp(2, 3), 2)})
+    assert found is not None
+    assert found.left_out == {}
+
+
+def test_what_takes_long_is_drawn_only_where_it_was_asked_for(tmp_path: Path) -> None:
+    made = run(tmp_path, mlp(2, 60), 2, n=3000, t=3)
+    assert see_to_patience(made, 1, "Curvature") is None
+    with pytest.raises(NotApplicable, match="Curvature to the config"):
+        see_to_patience(made, 10**7, "Curvature")
+    made.config = {"trainer": {"callbacks": [{"class_path": "toyml.callbacks.Curvature"}]}}
+    assert see_to_patience(made, 10**7, "Curvature") is None

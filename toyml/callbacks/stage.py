@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TypeVar
@@ -22,6 +23,11 @@ from toyml.views.shared import shared_landscape_views
 
 STOPS = 100
 """Steps at which the slider can stop, at most."""
+
+PATIENCE = 5e9
+"""Evaluations times parameters times rows of a panel that nobody asked for; some seconds."""
+
+GRID_POINTS = 51 * 51
 
 MOST_GRADIENTS = 4_000_000
 """Rows times steps of a run whose steps the page takes apart; they take about half a second."""
@@ -47,8 +53,11 @@ def scene(runs: Mapping[str, Run]) -> Scene | None:
     def add(name: str, make: Callable[[], Panel]) -> None:
         try:
             made.append(make())
-        except (NotApplicable, UserError, NotImplementedError, ArithmeticError) as why:
-            left_out[name] = str(why).rstrip(".") or type(why).__name__
+        except (NotApplicable, UserError) as why:
+            left_out[name] = str(why).rstrip(".")
+        except Exception as error:  # a net of the user's own may raise anything; the rest lives
+            said = " ".join(str(error).split()).rstrip(".")
+            left_out[name] = f"{type(error).__name__}: {said}" if said else type(error).__name__
 
     add("The plane of the inputs", lambda: inputs_panel(runs))
     if len(runs) == 1:
@@ -57,7 +66,7 @@ def scene(runs: Mapping[str, Run]) -> Scene | None:
     add("The landscape", lambda: landscape_panel(runs))
     add("The loss", lambda: panels.loss_panel(each(runs, views.loss_view)))
     add("The parameters", lambda: panels.weights_panel(weights(runs)))
-    add("The curvature", lambda: panels.curvature_panel(each(runs, views.curvature_view)))
+    add("The curvature", lambda: panels.curvature_panel(each(runs, curvature)))
     ends = {name: int(run.trajectory.steps[-1]) for name, run in runs.items()}
     return Scene(
         steps,
@@ -117,8 +126,41 @@ def landscape_panel(runs: Mapping[str, Run]) -> Panel:
     if len(runs) > 1:
         return panels.landscape_panel(shared_landscape_views(runs))
     (run,) = runs.values()
+    see_to_patience(run, GRID_POINTS, "Landscape")
     view = views.landscape_view(run)
     return panels.landscape_panel({run.name: view}, arrows(run))
+
+
+def curvature(run: Run) -> views.CurvatureView:
+    """The curvature of a run, unless that takes too long."""
+    p = sum(math.prod(shape) for shape in run.trajectory.shapes.values())
+    see_to_patience(run, len(views.frames(run, 200)) * min(p, 200), "Curvature")
+    return views.curvature_view(run)
+
+
+def see_to_patience(run: Run, passes: int, figure: str) -> None:
+    """Refuse what takes much longer than the page, unless the config asks for such a figure.
+
+    Args:
+        run: The run.
+        passes: How often the net is evaluated on all rows.
+        figure: Class name of the figure that shows the same.
+
+    Raises:
+        NotApplicable: It takes too long.
+    """
+    p = sum(math.prod(shape) for shape in run.trajectory.shapes.values())
+    n = len(run.data[0])
+    trainer = run.config.get("trainer") or {}
+    asked = any(
+        isinstance(callback, Mapping) and str(callback.get("class_path")).endswith(f".{figure}")
+        for callback in trainer.get("callbacks") or []
+    )
+    if passes * p * n > PATIENCE and not asked:
+        raise NotApplicable(
+            f"{passes:,} evaluations of {p:,} parameters on {n:,} rows take too long for the page; "
+            f"add toyml.callbacks.{figure} to the config to have it nevertheless"
+        )
 
 
 def arrows(run: Run) -> panels.Arrows | None:
@@ -184,6 +226,6 @@ def losses(runs: Mapping[str, Run]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """The curves from which the loss beside the slider is read."""
     try:
         found = each(runs, views.loss_view)
-    except (NotApplicable, UserError):
+    except Exception:  # whatever it is, the panel of the loss says it
         return {}
     return {name if len(runs) > 1 else "": (view.steps, view.loss) for name, view in found.items()}

@@ -32,7 +32,10 @@ class Stack {
     if (this.entry.type !== "levels") return this.codes;
     if (!this.numbers) {
       const { low, unit } = this.entry;
-      this.numbers = Float32Array.from(this.codes, (c) => (c === HOLE ? NaN : low + unit * c));
+      this.numbers = new Float32Array(this.codes.length);
+      for (let i = 0; i < this.codes.length; i++) {
+        this.numbers[i] = this.codes[i] === HOLE ? NaN : low + unit * this.codes[i];
+      }
     }
     return this.numbers;
   }
@@ -132,7 +135,9 @@ class Time {
   axis() {
     const room = 0.02 * (this.last - this.first || 1);
     const axis = { range: [this.first - room, this.last + room], uirevision: this.log ? "log" : "linear" };
-    if (!this.log) return { ...axis, tickmode: "auto", nticks: 6, tickformat: "~s" };
+    // There is no half step.
+    const few = this.last - this.first < 6;
+    if (!this.log) return { ...axis, tickmode: few ? "linear" : "auto", dtick: few ? 1 : undefined, nticks: 6, tickformat: few ? "d" : "~s" };
     const ticks = this.steps[0] === 0 ? [0] : [];
     for (let power = 1; power <= this.steps.at(-1); power *= 10) {
       if (power >= this.steps[0]) ticks.push(power);

@@ -247,7 +247,9 @@ def curvature_panel(views: Mapping[str, CurvatureView]) -> Panel:
             data[-1]["showlegend"] = alone
             if alone:
                 readings.append(Reading("limit", view.limit, view.steps))
-    every = np.concatenate([view.sharpness for view in views.values()])
+    shown = [view.sharpness for view in views.values()]
+    shown += [view.limit for view in views.values() if view.limit is not None]
+    every = np.concatenate(shown)
     limited = any(view.limit is not None for view in views.values())
     if alone:
         words = next(iter(views.values())).words

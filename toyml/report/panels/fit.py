@@ -49,7 +49,7 @@ def fit_panel(views: Mapping[str, FitView]) -> Panel:
         line["line"]["width"] = 2.5
         data.append(line)
         moves.append(Move(i + 1, "y", levels(clipped(view)), view.steps))
-    low, high = span(first.y, room=0.3)
+    low, high = span(first.y, *(window(view) for view in views.values()), room=0.05)
     last = int(max(view.steps[-1] for view in views.values()))
     caption = "The curve is the prediction over the whole range of the input."
     return Panel(
@@ -71,6 +71,14 @@ def fit_panel(views: Mapping[str, FitView]) -> Panel:
             ),
         ],
     )
+
+
+def window(view: FitView) -> np.ndarray:
+    """What has to be seen: the data with room, and of the first and last curve what is near."""
+    low, high = span(view.y, room=0.25)
+    near_low, near_high = span(view.y, room=0.7)
+    ends = np.clip(view.curves[[0, -1]].ravel(), near_low, near_high)
+    return np.concatenate([[low, high], ends])
 
 
 def clipped(view: FitView) -> np.ndarray:
