@@ -32,6 +32,15 @@ def test_a_limit_far_above_is_a_note(ax: Axes) -> None:
     assert note.get_text() == "↑ limit 2 / lr = 200, 100 times the highest curvature here"
 
 
+def test_a_limit_that_moves_may_end_beyond_all_bounds(ax: Axes) -> None:
+    drawn = plot_curvature(ax, STEPS, SPECTRUM, limit=[1.5, 2.0, 4.0, np.inf])
+    assert drawn.limit is not None
+    ax.figure.draw_without_rendering()
+    assert ax.get_ylim()[1] < 10
+    plot_curvature(ax, STEPS, SPECTRUM, limit=[200, 300, 400, np.inf], formula="2 / lr")
+    assert ax.texts[0].get_text().startswith("↑ limit 2 / lr ≥ 200, 100 times")
+
+
 def test_without_a_limit_there_is_none(ax: Axes) -> None:
     assert plot_curvature(ax, STEPS, SPECTRUM, log_time=True).limit is None
     assert not ax.texts

@@ -80,7 +80,9 @@ def plot_curvature(
     if edge is not None:
         times = float(edge.min()) / max(float(np.nanmax(np.abs(values))), 1e-300)
         if times > FAR:
-            note_limit(ax, float(edge.min()), times, formula, style)
+            sign = "=" if (edge == edge[0]).all() else "≥"
+            note = f"limit {formula} {sign} {edge.min():.4g}"
+            note_limit(ax, f"{note}, {times:,.0f} times the highest curvature here", style)
         else:
             drawn = draw_limit(ax, at, edge, formula, style)
     return Curvature(sharpness, others, drawn)
@@ -100,10 +102,11 @@ def draw_limit(
         zorder=4,
     )
     low, high = ax.get_ylim()
+    finite = np.where(np.isfinite(limit), limit, high)  # a learning rate of 0 is stable anywhere
     ax.fill_between(
         steps,
-        limit,
-        np.maximum(high, limit),
+        finite,
+        np.maximum(high, finite),
         color=style.highlight,
         alpha=0.08,
         linewidth=0,
@@ -113,14 +116,14 @@ def draw_limit(
     return line
 
 
-def note_limit(ax: Axes, limit: float, times: float, formula: str, style: Style) -> None:
+def note_limit(ax: Axes, note: str, style: Style) -> None:
     """Say at the top where a limit far above the picture is."""
     low, high = ax.get_ylim()
     ax.set_ylim(low, high + 0.12 * (high - low))
     ax.text(
         0.985,
         0.97,
-        f"↑ limit {formula} = {limit:.4g}, {times:,.0f} times the highest curvature here",
+        f"↑ {note}",
         transform=ax.transAxes,
         ha="right",
         va="top",
