@@ -30,6 +30,17 @@ def test_beside_the_path_stand_true_heights_and_distance(tmp_path: Path) -> None
     assert "the path's projection" in said
 
 
+@pytest.mark.parametrize("plane", [None, RandomPlane()])
+def test_what_is_not_to_be_believed_is_dotted(tmp_path: Path, plane: RandomPlane | None) -> None:
+    run = curved(tmp_path)
+    view = landscape_view(run, plane, 7)
+    error = np.abs(view.on_plane - view.true) / np.maximum(view.true, 0.01 * np.ptp(view.true))
+    assert view.wrong.tolist() == (error > 0.1).tolist()
+    said = texts(Landscape(plane, grid=7).draw(run).canvas)
+    assert ("here the heights are not the path's" in said) == view.wrong.any()
+    assert ("read no heights" in view.words) == view.wrong.any()
+
+
 def test_a_path_in_the_plane_needs_no_proof(tmp_path: Path) -> None:
     drawing = Landscape(grid=7).draw(line(tmp_path))
     assert len(drawing.canvas.axes) == 2, "the picture and its color bar"

@@ -8,6 +8,7 @@ from toyml.plots import (
     add_colorbar,
     landscape_levels,
     plot_landscape,
+    plot_mistrust,
     plot_path,
     plot_paths,
 )
@@ -66,3 +67,12 @@ def test_paths_of_several_runs_differ_in_color(ax):
     assert [line.get_label() for line in lines] == ["plain", "momentum"]
     assert lines[0].get_color() != lines[1].get_color()
     assert ax.get_legend_handles_labels()[1] == ["plain", "momentum"]
+
+
+def test_a_path_is_dotted_where_its_heights_are_wrong(ax):
+    path = np.array([[0.0, 0], [1, 0], [2, 0], [3, 0], [4, 0]])
+    line = plot_mistrust(ax, path, [False, False, True, False, False])
+    assert np.isnan(line.get_xdata()).tolist() == [True, False, False, False, True]
+    assert ax.get_legend_handles_labels()[1] == ["here the heights are not the path's"]
+    with pytest.raises(ValueError, match=r"wrong has shape \[2\] for 5 points"):
+        plot_mistrust(ax, path, [True, False])

@@ -126,6 +126,8 @@ def draw_surfaces(axes: Sequence[Axes], view: LandscapeView) -> None:
             xlabel=view.names[0],
             ylabel=view.names[1],
         )
+        if view.wrong.any() and ax is axes[0]:
+            plots.plot_mistrust(ax, view.path, view.wrong)
         alone = first_sentence(view.words)
         plots.set_title(ax, alone if len(axes) == 1 else name)
     assert drawn is not None

@@ -40,7 +40,7 @@ from toyml.measures.plane import (
     plane_of_parameters,
     plane_of_rows,
 )
-from toyml.measures.projection import Projection, project, verdict
+from toyml.measures.projection import Projection, height_errors, project, verdict
 
 __all__ = [
     "Eigenpairs",
@@ -59,6 +59,7 @@ __all__ = [
     "flatten",
     "forces",
     "gradients",
+    "height_errors",
     "hessian",
     "hessian_spectrum",
     "hessian_vector_products",

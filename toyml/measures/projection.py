@@ -142,13 +142,10 @@ def verdict(steps: Sequence[int], projection: Projection) -> str:
     if bool((away <= NEGLIGIBLE).all()):
         return "This plane holds the whole path: its heights are the path's losses."
     held = f"This plane holds {floor(1000 * projection.explained) / 10:.1f} % of the path."
-    true, shown = projection.true.double(), projection.on_plane.double()
-    judged = true.isfinite()
+    judged = projection.true.isfinite()
     if not bool(judged.any()):
         return f"{held} No loss along the path is finite."
-    span = true[judged].max() - true[judged].min()
-    error = (shown - true).abs() / true.abs().clamp(min=float(SMALL_HEIGHT * span))
-    error = torch.where(judged & (shown != true), error, 0.0).nan_to_num(inf)
+    error = height_errors(projection.true, projection.on_plane)
     wrong, far = error > WRONG_HEIGHT, judged & (away > FAR_DISTANCE)
     if bool(wrong.any()):
         which = _where(steps, wrong.tolist())
@@ -165,6 +162,32 @@ def verdict(steps: Sequence[int], projection: Projection) -> str:
         most = 100 * float(away[judged].max())
         return f"{held} The path leaves it by up to {most:.0f} % of its extent, but {right}"
     return f"{held} All along {right}"
+
+
+def height_errors(true: Tensor, on_plane: Tensor) -> Tensor:
+    """How far a picture's heights are from the path's losses, relative to those.
+
+    Losses below ``SMALL_HEIGHT`` of their range along the path count as that much. A height is
+    wrong where this is above ``WRONG_HEIGHT``.
+
+    Args:
+        true: Loss of each snapshot [t].
+        on_plane: Loss at its projection [t].
+
+    Returns:
+        [t] in float64; 0 where the true loss is not finite and cannot be judged.
+
+    Example:
+        >>> height_errors(torch.tensor([10.0, 5.0, 0.0]), torch.tensor([10.0, 6.0, 0.05]))
+        tensor([0.0000, 0.2000, 0.5000], dtype=torch.float64)
+    """
+    true, shown = true.double(), on_plane.double()
+    judged = true.isfinite()
+    if not bool(judged.any()):
+        return torch.zeros_like(true)
+    span = true[judged].max() - true[judged].min()
+    error = (shown - true).abs() / true.abs().clamp(min=float(SMALL_HEIGHT * span))
+    return torch.where(judged & (shown != true), error, 0.0).nan_to_num(inf)
 
 
 def _where(steps: Sequence[int], chosen: Sequence[bool]) -> str:

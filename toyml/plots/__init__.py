@@ -37,6 +37,7 @@ from toyml.plots.landscape import (
     landscape_levels,
     plot_landscape,
     plot_minimum,
+    plot_mistrust,
     plot_path,
 )
 from toyml.plots.line import plot_loss_line
@@ -136,6 +137,7 @@ __all__ = [
     "plot_map",
     "plot_mark",
     "plot_minimum",
+    "plot_mistrust",
     "plot_outcomes",
     "plot_overlay",
     "plot_parameters",

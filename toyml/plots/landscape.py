@@ -195,6 +195,51 @@ def plot_path(
     return line
 
 
+def plot_mistrust(
+    ax: Axes,
+    path: ArrayLike,
+    wrong: ArrayLike,
+    *,
+    label: str = "here the heights are not the path's",
+    style: Style = STYLE,
+) -> Line2D:
+    """Dot the part of a path whose losses are not the heights that it is drawn over.
+
+    Args:
+        ax: Where the path was drawn.
+        path: Its points [t, 2].
+        wrong: Whether each of them is at a wrong height [t].
+        label: Name for the legend.
+        style: Colors and sizes.
+
+    Raises:
+        ValueError: Another shape.
+    """
+    points, hidden = as_points(path), np.asarray(wrong, dtype=bool)
+    if hidden.shape != (len(points),):
+        raise ValueError(f"wrong has shape {list(hidden.shape)} for {len(points)} points")
+    # A piece of the path is doubtful when either of its ends is.
+    near = hidden | np.append(hidden[1:], False) | np.insert(hidden[:-1], 0, False)
+    (line,) = ax.plot(
+        *np.where(near[:, None], points, np.nan).T,
+        color="white",
+        linestyle=(0, (1.5, 1.5)),
+        linewidth=style.line_width,
+        label="_mistrust",
+        zorder=6,
+    )
+    # The dots are white; what is seen of the path is the rest.
+    ax.plot(
+        [],
+        [],
+        color=style.highlight,
+        linestyle=(1.5, (1.5, 1.5)),
+        linewidth=style.line_width,
+        label=label,
+    )
+    return line
+
+
 def plot_minimum(
     ax: Axes, minimum: ArrayLike, *, label: str = "minimum", style: Style = STYLE
 ) -> Line2D:

@@ -12,6 +12,7 @@ from torch import nn
 from toyml import measures
 from toyml.claims import NotApplicable
 from toyml.claims.minimum import exact_minimum
+from toyml.measures.projection import WRONG_HEIGHT
 from toyml.run import Run
 from toyml.views.frames import frames
 from toyml.views.kept import kept
@@ -72,6 +73,12 @@ class LandscapeView(NamedTuple):
     def whole(self) -> bool:
         """Whether the path lies in the plane, so that its heights are its losses."""
         return bool((self.distance <= NEGLIGIBLE * self.extent).all())
+
+    @property
+    def wrong(self) -> NDArray[np.bool_]:
+        """Where the picture's height differs from the path's loss by more than a tenth [t]."""
+        errors = measures.height_errors(torch.tensor(self.true), torch.tensor(self.on_plane))
+        return (errors > WRONG_HEIGHT).numpy()
 
 
 @kept
