@@ -18,7 +18,21 @@ from toyml.compiled.source import (
     functions,
     gather,
     head,
+    horner,
 )
+
+LOGARITHM = """
+/* log(1 + u) for 0 <= u <= 15; the last term restores what 1 + u rounds away. */
+INLINE T log1p_to_15(T u) {
+    const T x = 1 + u;
+    union { T x; BITS i; } m = { x };
+    const int n = (int)((m.i - ROOT_HALF) >> MANTISSA);
+    m.i -= (BITS)((UBITS)n << MANTISSA);
+    const T f = m.x - 1, s = f / (2 + f), z = s * s;
+    const T log = (T)n * LN2_HIGH + (2 * s * TERMS + (T)n * LN2_LOW);
+    return log + (u - (x - 1)) / x + (u - u);
+}
+"""
 
 
 def compile_losses(
@@ -109,19 +123,20 @@ def _text(program: Program, losses: Sequence[Loss]) -> str:
     parts = [
         head(program, f"{len(losses)} losses of {program.rows} rows"),
         MATHEMATICS,
+        LOGARITHM.replace("TERMS", horner([1 / (2 * k + 1) for k in range(11)], "z")),
         functions(program),
         *(
             f"INLINE T value{k}(T v, T t) {{ return {loss.value}; }}"
             for k, loss in enumerate(losses)
         ),
         gather(program),
-        _block(program, len(losses)),
+        _block(program, losses),
         _evaluate(len(losses)),
     ]
     return "\n".join(part.strip() for part in parts) + "\n"
 
 
-def _block(program: Program, count: int) -> str:
+def _block(program: Program, losses: Sequence[Loss]) -> str:
     """Forward pass and losses of one block."""
     last = len(program.layers)
     lines = [
@@ -135,7 +150,11 @@ def _block(program: Program, count: int) -> str:
     for index in range(1, last + 1):
         lines += forward(program, index)
     value = "i < count ? l : 0" if program.rows % program.block else "l"
-    for k in range(count):
+    for k, loss in enumerate(losses):
+        # In float32 the logarithm is cheap enough.
+        if loss.name == "BCEWithLogitsLoss" and program.double and program.block % 4 == 0:
+            lines += _cross_entropy(program, k)
+            continue
         lines += [
             "    for (int o = 0; o < K; o++) {",
             "        T sum = 0;",
@@ -148,6 +167,37 @@ def _block(program: Program, count: int) -> str:
             "    }",
         ]
     return "\n".join([*lines, "}"])
+
+
+def _cross_entropy(program: Program, k: int) -> list[str]:
+    """Cross-entropy of logits with one logarithm for four points.
+
+    log(1 + a) + log(1 + b) = log(1 + (a + b + a b)) loses no digits, for a and b are positive.
+    """
+    last = len(program.layers)
+    inside = " && at < count" if program.rows % program.block else ""
+    return [
+        "    for (int o = 0; o < K; o++) {",
+        "        T sum = 0;",
+        '        _Pragma("omp simd reduction(+:sum)")',
+        "        for (int i = 0; i < B / 4; i++) {",
+        "            T u = 0;",
+        *(
+            line
+            for part in range(4)
+            for line in (
+                f"            {{ const int at = i + {part} * (B / 4);",
+                f"              const T v = a{last}[o * B + at], t = y[o * B + at];",
+                f"              const T e = 1{inside} ? exp_(-ABS(v)) : 0;",
+                f"              sum += 1{inside} ? (v > 0 ? v : 0) - v * t : 0;",
+                "              u += e + u * e; }",
+            )
+        ),
+        "            sum += log1p_to_15(u);",
+        "        }",
+        f"        sums[{k}] += sum;",
+        "    }",
+    ]
 
 
 def _evaluate(count: int) -> str:

@@ -289,8 +289,8 @@ def head(program: Program, what: str) -> str:
         f"#define COPYSIGN __builtin_copysign{suffix}",
         f"#define SQRT __builtin_sqrt{suffix}",
         *(f"#define {number}" for number in numbers.split("|")),
-        f"#define EXP_SERIES {_horner([1 / f for f in factorials[2:]], 'r')}",
-        f"#define ATANH_SERIES {_horner([1 / (2 * k + 1) for k in range(atanh_terms)], 'z')}",
+        f"#define EXP_SERIES {horner([1 / f for f in factorials[2:]], 'r')}",
+        f"#define ATANH_SERIES {horner([1 / (2 * k + 1) for k in range(atanh_terms)], 'z')}",
         f"enum {{ D = {program.layers[0].inputs}, K = {program.layers[-1].outputs}, "
         f"P = {program.parameters}, ROWS = {program.rows}, B = {program.block}, "
         f"BLOCKS = {program.blocks} }};",
@@ -298,7 +298,8 @@ def head(program: Program, what: str) -> str:
     return "\n".join(lines)
 
 
-def _horner(coefficients: list[float], name: str) -> str:
+def horner(coefficients: list[float], name: str) -> str:
+    """C text of the polynomial with these coefficients, lowest first."""
     text = f"(T){coefficients[-1]!r}"
     for coefficient in reversed(coefficients[:-1]):
         text = f"((T){coefficient!r} + {name} * {text})"
