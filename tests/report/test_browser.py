@@ -50,8 +50,7 @@ class Seen:
     def cursor(self, panel: str) -> float:
         """Where the line of the present step stands in a panel over the steps."""
         return self.page.evaluate(
-            """(name) => toyml.panels.find((p) => p.spec.name === name)
-                .place.layout.shapes.at(-1).x0""",
+            "(name) => toyml.panels.find((p) => p.spec.name === name).place.data.at(-1).x[0]",
             panel,
         )
 
@@ -198,7 +197,7 @@ def test_what_is_shown_is_what_was_recorded(perceptron: Seen, pages: dict[str, P
     for frame in (0, 7, -1):
         stops = seen.page.evaluate("() => toyml.stage.steps")
         seen.go(frame % len(stops))
-        weights = seen.shown("weights")[-1]["y"]
+        weights = seen.shown("weights")[-2]["y"]
         place = int((steps == stops[frame]).argmax())
         assert weights == pytest.approx(run.trajectory.parameters.flat[place].tolist(), rel=1e-6)
         text = seen.page.locator("#panel-weights .readings").inner_text()

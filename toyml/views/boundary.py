@@ -45,7 +45,7 @@ class BoundaryView(NamedTuple):
 
 
 @kept
-def boundary_view(run: Run, most: int = 100, grid: int = 71, rows: int = 400) -> BoundaryView:
+def boundary_view(run: Run, most: int = 100, grid: int = 65, rows: int = 300) -> BoundaryView:
     """Evaluate some snapshots on a grid of the input plane.
 
     Args:
