@@ -147,6 +147,7 @@ def outcome(kind: str, folder: Path, *watching: Callback, **settings: Any) -> di
         "weights and statistics": task.state_dict(),
         "optimizer": fit.optimizers[0].state_dict(),
         "training": {name: m.training for name, m in task.named_modules()},
+        "gradients": {name: p.grad for name, p in task.named_parameters()},
         "needs gradient": {name: p.requires_grad for name, p in task.named_parameters()},
         "dtypes": {name: str(p.dtype) for name, p in task.named_parameters()},
         "attributes": {name: sorted(vars(m)) for name, m in task.net.named_modules()},
