@@ -388,3 +388,12 @@ def test_a_module_in_the_working_folder_does_not_stand_in_for_an_installed_one(
         )
         assert done.returncode == 0, done.stderr
         assert not Path("was here").exists()
+
+
+def test_a_name_that_is_half_a_formula_costs_its_figure_only(foreign: Path) -> None:
+    report = given("toyml.callbacks.Report", question="Why?")
+    rewrite(foreign, CALLBACKS, [given("toyml.callbacks.Curves"), report])
+    (foreign / "metrics.csv").write_text("step,loss,$\\frac$\n0,0.7,1\n12,0.2,2\n")
+    main(["report", str(foreign)])
+    page = (foreign / "report.html").read_text()
+    assert "The figure “curves” is left out: it cannot be drawn (ValueError" in page

@@ -95,15 +95,25 @@ class Figure(AfterFit):
             self.leave_out(folder, str(why) or type(why).__name__)
             return
         except ANY_NUMBERS as error:
-            # What one figure stumbles over must not take the others and the report with it.
-            if os.environ.get("TOYML_TRACEBACK"):
-                raise
-            words = f"it cannot be drawn ({type(error).__name__}: {error})"
-            self.leave_out(folder, " ".join(words.split()))
-            print(f"toyml: {type(self).__name__} is left out: {error}", file=sys.stderr)
+            self.give_up(folder, error)
             return
         warm_up()
-        send(partial(drawing.save, folder, self.name), folder / self.name)
+        send(partial(self.keep, drawing, folder), folder / self.name)
+
+    def keep(self, drawing: Drawing, folder: Path) -> None:
+        """Save; a name that is half a formula is found out only when its letters are drawn."""
+        try:
+            drawing.save(folder, self.name)
+        except ANY_NUMBERS as error:
+            self.give_up(folder, error)
+
+    def give_up(self, folder: Path, error: Exception) -> None:
+        """What one figure stumbles over must not take the others and the report with it."""
+        if os.environ.get("TOYML_TRACEBACK"):
+            raise error
+        words = " ".join(f"{type(error).__name__}: {error}".split())
+        self.leave_out(folder, f"it cannot be drawn ({words})")
+        print(f"toyml: {type(self).__name__} is left out: {words}", file=sys.stderr)
 
     def leave_out(self, folder: Path, why: str) -> None:
         """Say why there is no picture, and remove the one of an earlier pass."""
