@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tests.cli.children import RECORDING, Child
-from tests.cli.test_kill import BLOCKS, see_that_nothing_is_torn, started, whole
+from tests.cli.test_kill import BLOCKS, CONFIG, see_that_nothing_is_torn, started, whole
 from toyml import Run
 from toyml.cli import main
 from toyml.errors import UnwrittenError, UserError
@@ -77,7 +77,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(
     reference = whole(BLOCKS).run
     remount(disk, "size=16m")
     shutil.copytree(reference.folder, disk / "runs/moons/version_0")
-    replace(disk / "moons.yaml", "")  # room for what the test itself writes
+    (disk / "moons.yaml").write_text(CONFIG)  # room for what the test itself writes
     for name in ("out.txt", "err.txt", "notes"):
         (disk / name).symlink_to(disk.parent / name)
     before = contents(disk / "runs")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 from functools import partial
 from pathlib import Path
 
@@ -12,9 +13,10 @@ import torch
 from torch import nn
 
 from tests.conftest import cloud, small_task, trainer
-from toyml.callbacks import Curvature, Recorder, Report
+from toyml.callbacks import Activations, Curvature, Recorder, Report
 from toyml.engine import training
 from toyml.models import MLP
+from toyml.run import Run
 from toyml.tasks import Supervised
 
 STATUS = Path("/proc/self/status")
@@ -75,6 +77,22 @@ def test_a_call_of_the_kernel_keeps_a_bounded_number_of_snapshots(
     trainer(tmp_path / "b", 200).fit(small_task(compiled=True), cloud(block_size=150))
     a, b = ((tmp_path / x / "run/version_0/trajectory/rows.bin").read_bytes() for x in "ab")
     assert a == b, "how the steps are divided changes no bit"
+
+
+def test_of_many_hidden_units_only_the_combinations_drawn_are_made(tmp_path: Path) -> None:
+    net = MLP([2, 300, 1], nn.Tanh())
+    task = Supervised(net, nn.BCEWithLogitsLoss(), partial(torch.optim.SGD, lr=0.01))
+    data = cloud()
+    trainer(tmp_path, 2).fit(task, datamodule=data)
+    run = Run(tmp_path / "run/version_0", task, data)
+    tracemalloc.start()
+    try:
+        drawing = Activations(most=1).draw(run)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert "1 of 4,455,100 combinations" in drawing.caption
+    assert most < 50e6
 
 
 def test_the_page_says_that_it_is_thinned(

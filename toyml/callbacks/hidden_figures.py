@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, islice
+from math import comb
 
 import numpy as np
 import torch
@@ -106,8 +107,7 @@ class Activations(Figure):
         h = seen.shape[1]
         if h < 3:
             raise NotApplicable(f"three hidden units make a space; there {count(h)}")
-        triples = list(combinations(range(h), 3))
-        shown = triples[: self.most]
+        shown = list(islice(combinations(range(h), 3), self.most))
         plane = output_plane(last) if h == 3 else None
         columns = min(len(shown), 4)
         rows = -(-len(shown) // columns)
@@ -123,7 +123,7 @@ class Activations(Figure):
                 ax.legend(loc="upper left", frameon=False, fontsize=plots.STYLE.small_size)
         if len(shown) == 1:
             plots.set_title(canvas.axes[0], "What the output layer sees")
-        of = f"{len(shown)} of {len(triples)} combinations" if h > 3 else "the space"
+        of = f"{len(shown)} of {comb(h, 3):,} combinations" if h > 3 else "the space"
         cut = (
             "The plane is where the output changes its mind: if the classes lie on its two sides, "
             "the net is right everywhere."
