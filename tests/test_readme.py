@@ -50,7 +50,7 @@ def test_the_python_example(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_every_command_line_runs(capsys: pytest.CaptureFixture[str]) -> None:
     lines = re.findall(r"^    python -m toyml (.*?)(?:\s+#.*)?$", README, re.M)
-    assert len(lines) == 6
+    assert len(lines) == 7
     main(["fit", "--config", "configs/perceptron.yaml", "--trainer.max_steps", "12"])
     for line in sorted(lines, key=lambda text: not text.startswith("fit")):
         words = line.replace("20000", "14").replace("10000", "13").split()
