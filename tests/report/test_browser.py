@@ -188,6 +188,24 @@ def everything_moves(seen: Seen) -> None:
     assert seen.cursor("loss") == pytest.approx(0)
     seen.go(last)
     assert {name: seen.shown(name) for name in names} == end
+    seen.go(last // 2)
+    for name in names:
+        drawn = seen.page.evaluate(DRAWN, name)
+        assert drawn["contour"] == drawn["contours"], f"the ground of {name} is gone"
+        assert drawn["bars"] == drawn["bar"]
+        # Traces without a value there have no place, all others have one.
+        assert drawn["lines"] > 0
+
+
+DRAWN = """(name) => {
+    const place = toyml.panels.find((panel) => panel.spec.name === name).place;
+    const count = (type) => place.data.filter((trace) => trace.type === type).length;
+    return {
+        contour: count("contour"), contours: place.querySelectorAll(".contour").length,
+        bar: count("bar"), bars: place.querySelectorAll(".trace.bars").length,
+        lines: place.querySelectorAll(".scatterlayer .trace").length,
+    };
+}"""
 
 
 def test_what_is_shown_is_what_was_recorded(perceptron: Seen, pages: dict[str, Path]) -> None:

@@ -19,7 +19,7 @@ from toyml.callbacks.stage import scene
 from toyml.report.page import FigureItem, MetricRow, Page, VerdictRow, format_value, write
 from toyml.run import Run
 
-LARGE = 600_000
+LARGE = 250_000
 """Bytes of an SVG beyond which the page takes the PNG."""
 
 COLORS = {"holds": "green", "refuted": "cyan", "fails": "bold white on red"}

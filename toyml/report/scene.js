@@ -240,7 +240,10 @@ class PanelView {
         trace.customdata = trace.x;
         trace.x = Array.from(trace.x, (step) => time.at(step));
       }
-      Object.assign(layout.xaxis, time.axis(), { unifiedhovertitle: { text: "step %{customdata:,}" } });
+      // The place on a logarithmic axis is no step: the first curve says the step.
+      const title = { text: layout.yaxis.title.text };
+      Object.assign(layout.xaxis, time.axis(), { unifiedhovertitle: title });
+      data[0].hovertemplate = `${data[0].hovertemplate} at step %{customdata:,}`;
       layout.hoverdistance = -1;
       layout.yaxis2 = { overlaying: "y", range: [0, 1], fixedrange: true, visible: false };
       data.push(this.cursor());
@@ -275,7 +278,8 @@ class PanelView {
     if (!this.near || !this.place.data || frame === this.drawn) return;
     this.drawn = frame;
     const [found, traces] = this.changes(frame);
-    const data = this.place.data, lines = traces.every((trace) => data[trace].type === "scatter");
+    // Gliding leaves out what is no line, wherever it is.
+    const lines = this.place.data.every((trace) => trace.type === "scatter");
     if (!lines) Plotly.restyle(this.place, found, traces);
     else if (traces.length) this.glide(found, traces);
     this.read(frame);

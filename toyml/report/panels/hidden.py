@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from toyml.report.packing import levels
-from toyml.report.panels.layout import SHAPES, axis, curve, layout, of_rows, plane, points, span
+from toyml.report.panels.layout import (
+    SHAPES,
+    axis,
+    bar,
+    curve,
+    layout,
+    of_rows,
+    plane,
+    points,
+    span,
+)
 from toyml.report.scene import Choice, Move, Panel, Plot, Spec
 from toyml.report.theme import line_token
 
@@ -119,6 +129,7 @@ def space_plot(view: HiddenView) -> Plot:
                 "type": "scatter3d" if h >= 3 else "scatter",
                 "mode": "markers",
                 "name": label,
+                "showlegend": view.classes,
                 "marker": {**marker, "size": 3 if h >= 3 else 6},
                 "hovertemplate": ", ".join(f"%{{{key}:.3f}}" for key in keys)
                 + f"<extra>{label}</extra>",
@@ -171,7 +182,7 @@ def _space(names: list[str], bounds: list[float], three: bool) -> Spec:
             "dragmode": "turntable",
             "camera": {
                 "eye": {"x": 1.5, "y": 1.5, "z": 1.0},
-                "center": {"x": 0, "y": 0, "z": -0.1},
+                "center": {"x": 0, "y": 0, "z": -0.15},
             },
             "bgcolor": "rgba(0,0,0,0)",
         },
@@ -194,7 +205,7 @@ def _groups(view: HiddenView) -> list[tuple[str, Any, Spec]]:
     marker = {
         "color": value,
         "colorscale": "Viridis",
-        "colorbar": {"title": {"text": name}, "thickness": 9, "outlinewidth": 0},
+        "colorbar": bar(name),
     }
     return [("rows", np.arange(len(view.x)), marker)]
 

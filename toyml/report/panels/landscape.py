@@ -263,7 +263,8 @@ def _relief(views: Mapping[str, LandscapeView], ground: Ground) -> Plot:
     """The same as a surface; the path runs at its true losses, above or below the ground."""
     first = next(iter(views.values()))
     alone = len(views) == 1
-    names = [plain(name.removesuffix(" of the path")) for name in short(first.names)]
+    # Long names would be cut off at the corners.
+    names = [plain(name.split(" of ")[0].removeprefix("principal ")) for name in short(first.names)]
     ticks = ground.ticks()
     data: list[Spec] = [
         {
@@ -348,7 +349,7 @@ def _relief(views: Mapping[str, LandscapeView], ground: Ground) -> Plot:
             "aspectmode": "manual",
             "aspectratio": {"x": 1, "y": 1, "z": 0.65},
             "dragmode": "turntable",
-            "camera": {"eye": _eye(first), "center": {"x": 0, "y": 0, "z": -0.12}},
+            "camera": {"eye": _eye(first), "center": {"x": 0, "y": 0, "z": -0.2}},
             "bgcolor": CLEAR,
         },
     )
@@ -360,7 +361,7 @@ def _eye(view: LandscapeView) -> dict[str, float]:
     middle = np.array([view.a.mean(), view.b.mean()])
     side = (view.path[0] - middle) / np.array([np.ptp(view.a), np.ptp(view.b)])
     turn = np.arctan2(side[1], side[0]) + 0.5 if np.isfinite(side).all() and side.any() else -0.8
-    return {"x": float(1.75 * np.cos(turn)), "y": float(1.75 * np.sin(turn)), "z": 1.15}
+    return {"x": float(1.85 * np.cos(turn)), "y": float(1.85 * np.sin(turn)), "z": 1.2}
 
 
 def _trust(view: LandscapeView) -> Plot:
