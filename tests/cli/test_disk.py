@@ -66,7 +66,7 @@ def said(child: Child) -> str:
 @pytest.mark.parametrize(
     "kilobytes",
     [
-        pytest.param(kb, marks=() if kb in (60, 200) else pytest.mark.slow)
+        pytest.param(kb, marks=() if kb == 60 else pytest.mark.slow)
         for kb in (0, 4, 12, 20, 60, 90, 120, 200, 240, 280, 330, 380, 430, 480, 560, 640)
     ],
 )
@@ -192,6 +192,7 @@ def test_a_folder_that_cannot_be_written(
     assert contents(disk) == before
 
 
+@pytest.mark.slow
 def test_two_fits_started_at_once_get_two_folders(tmp_path: Path, whole: Any) -> None:
     reference = whole(BLOCKS).run
     children = [started(tmp_path, BLOCKS) for _ in range(2)]

@@ -206,7 +206,7 @@ def try_one(
         see_that_it_goes_on(folder, words, reference)
 
 
-@pytest.mark.parametrize(("seed", "when"), [(1, "recording"), (2, "file event"), (3, "saving")])
+@pytest.mark.parametrize(("seed", "when"), [(1, "recording"), (2, "file event")])
 def test_a_kill_loses_nothing_and_tears_nothing(
     seed: int, when: str, whole: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -99,8 +99,17 @@ def same(a: Any, b: Any) -> bool:
     return bool(a == b)
 
 
-@pytest.mark.parametrize("name", SETTINGS)
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
+QUICK = ("momentum", "shuffled, Adam, float32", "plateau schedule", "ordinary loop")
+
+
+@pytest.mark.parametrize(
+    ("name", "seed"),
+    [
+        pytest.param(name, seed, marks=() if name in QUICK and seed == 0 else pytest.mark.slow)
+        for name in SETTINGS
+        for seed in (0, 1)
+    ],
+)
 def test_interrupted_at_a_random_step_and_continued(
     name: str, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
