@@ -38,7 +38,7 @@ def offered(script: str, folder: Path, *words: str) -> set[str]:
 
 def test_commands_are_offered(script: str, tmp_path: Path) -> None:
     found = offered(script, tmp_path, "")
-    assert {*TRAINER_COMMANDS, "report", "list", "compare"} <= found
+    assert {*TRAINER_COMMANDS, "report", "list", "compare", "sweep"} <= found
     assert offered(script, tmp_path, "rep") == {"report"}
 
 
@@ -49,6 +49,7 @@ def test_commands_are_offered(script: str, tmp_path: Path) -> None:
         (("fit", "--conf"), {"--config"}),
         (("fit", "--ckpt"), {"--ckpt_path"}),
         (("report", "--str"), {"--strict"}),
+        (("sweep", "--va"), {"--vary"}),
         (("report", "x", "--nothing"), set()),
     ],
 )

@@ -117,9 +117,17 @@ def test_fit_trains_one_run_of_a_sweep_and_says_so(capsys: pytest.CaptureFixture
     assert Path("runs/xor_seeds/version_0/report.html").exists()
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
+def case(words: list[str], said: str) -> object:
+    # Parsing a whole config takes a second: of what can be wrong with one, two are tried always.
+    quick = {"--seeds", "--engine", "--address", "--ckpt_path", "--folder"} & set(words)
+    quick |= {"did you mean model.optimizer.momentum"} & {said}
+    early = said in ("not KEY=VALUES", "varied twice", "expected one argument")
+    return pytest.param(words, said, marks=[] if quick or early else pytest.mark.slow)
+
+
+WRONG = [
+    case(*pair)
+    for pair in [
         (["--vary", "model.optimizer.momentumm=1"], "did you mean model.optimizer.momentum"),
         (["--vary", "model.optimizer.lr=range(3,1)"], "empty range"),
         (["--vary", "model.optimizer.lr"], "not KEY=VALUES"),
@@ -136,8 +144,11 @@ def test_fit_trains_one_run_of_a_sweep_and_says_so(capsys: pytest.CaptureFixture
         (["--vary", "initial.hidden1.weight[0,9]=1,2"], "no such entry"),
         (["--model.optimizer", "torch.optim.LBFGS"], "LBFGS"),
         (["--trainer.logger", "false"], "logger"),
-    ],
-)
+    ]
+]
+
+
+@pytest.mark.parametrize(("words", "said"), WRONG)
 def test_what_cannot_be_used_is_one_line_and_leaves_nothing(words: list[str], said: str) -> None:
     Path("here").mkdir()
     with pytest.raises(UserError, match=said) as caught:

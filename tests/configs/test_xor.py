@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from tests.configs.fitting import RECORDER, Fit, figures, fit, verdicts
 from tests.conftest import ROOT
@@ -26,6 +28,11 @@ from toyml.claims import (
     ScriptTurnsNegative,
 )
 from toyml.claims.xor import Common, Switched, common, first_below, rung, script
+from toyml.cli import main
+from toyml.data import Xor
+from toyml.models import MLP
+from toyml.sweep import Sweep
+from toyml.sweep.table import column
 
 __all__ = ["fit"]
 
@@ -52,6 +59,36 @@ def test_the_question_is_answered(fit: Fit) -> None:
     first = logged["step"].index(0), logged["step"].index(2000)
     assert [logged["value"][i] for i in first] == rung(QUESTION)[[0, 2000]].tolist()
     assert common(run) == QUESTION
+
+
+@pytest.mark.slow
+def test_over_seeds_numpy_counts_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    sweep = main(["sweep", "--config", str(ROOT / "configs/xor_seeds.yaml")])
+    assert isinstance(sweep, Sweep)
+    assert verdicts(sweep) == ["holds"] * 4 + ["refuted"]
+    where = {"model.optimizer.lr": 0.3, "model.optimizer.momentum": 0.0}
+    losses = column(sweep.table, where, "loss")
+    # The same 64 trainings by hand: torch's initial weights, NumPy's arithmetic.
+    x, y = (a.numpy() for a in Xor().arrays())
+    for seed, loss in enumerate(losses):
+        torch.manual_seed(seed)
+        net = MLP([2, 5, 1]).double()
+        W, b, V, c = (p.detach().numpy().copy() for p in net.parameters())
+        for _ in range(5000):
+            h = 1 / (1 + np.exp(-(x @ W.T + b)))
+            out = 1 / (1 + np.exp(-(h @ V.T + c)))
+            d = 2 / len(x) * (out - y) * out * (1 - out)
+            e = (d @ V) * h * (1 - h)
+            W, b, V, c = (
+                W - 0.3 * e.T @ x,
+                b - 0.3 * e.sum(0),
+                V - 0.3 * d.T @ h,
+                c - 0.3 * d.sum(0),
+            )
+        h = 1 / (1 + np.exp(-(x @ W.T + b)))
+        by_hand = float((np.square(1 / (1 + np.exp(-(h @ V.T + c))) - y)).mean())
+        assert loss == pytest.approx(by_hand, rel=1e-6), seed
 
 
 def test_from_the_scripts_weights_pytorch_is_the_script(fit: Fit) -> None:

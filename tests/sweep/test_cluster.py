@@ -84,11 +84,9 @@ def test_an_error_in_a_cell_is_the_users_one_line(tmp_path: Path) -> None:
     assert done(folder) <= {0}
 
 
-def test_no_cluster_at_the_address(tmp_path: Path) -> None:
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "nowhere", "127.0.0.1:x"])
+def test_no_cluster_at_the_address(address: str) -> None:
     from toyml.sweep.cluster import Ray
 
-    asked = config()
-    plan = make_plan(asked, 1, {})
-    folder = claim(tmp_path, "xor", yaml.safe_dump(asked), plan)
-    with pytest.raises(UserError, match=r"no Ray cluster at 127.0.0.1:1"):
-        conduct(folder, plan, Job(asked, Definition()), Ray("127.0.0.1:1"))
+    with pytest.raises(UserError, match=f"no Ray cluster at {address}"):
+        Ray(address)

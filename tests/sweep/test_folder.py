@@ -19,7 +19,7 @@ from tests.conftest import ROOT
 from tests.sweep.configs import config, written
 from toyml.errors import UserError
 from toyml.run import Run
-from toyml.sweep.conduct import InterruptedSweepError, conduct
+from toyml.sweep.conduct import InterruptedSweepError, conduct, train_table
 from toyml.sweep.folder import (
     ASKED,
     TABLE,
@@ -82,6 +82,23 @@ def test_an_interrupted_sweep_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert not list(folder.rglob("*.part"))
     # What is finished is not touched: the same command makes a new one.
     assert asked(tmp_path)[0].name == "sweep_1"
+
+
+def test_threads_change_no_bit(tmp_path: Path) -> None:
+    text = config()
+    plan = make_plan(text, 9, {"model.optimizer.lr": "0.1,1.0"})
+    (part,) = plan.parts()
+    one, two = (Job(text, Definition(), threads=n).train(part) for n in (1, 2))
+    assert one.equals(two)
+
+
+def test_a_table_needs_no_folder(tmp_path: Path) -> None:
+    folder, plan, job = asked(tmp_path)
+    whole = conduct(folder, plan, job, Counting()).table
+    keys = {key: list(v.values) for key, v in zip(KEYS, plan.vary, strict=True)}
+    assert train_table(config(), 3, keys).drop("part").equals(whole.drop("part"))
+    with pytest.raises(UserError, match="did you mean"):
+        train_table(config(), 1, {"model.net.width": [1]})
 
 
 def test_a_finished_folder_trains_nothing(tmp_path: Path) -> None:

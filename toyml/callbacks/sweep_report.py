@@ -151,7 +151,10 @@ def outcome_item(sweep: Sweep) -> TableItem:
     return TableItem(
         "What became of the trainings",
         ("outcome", "trainings", "share", "low", "high", "median step"),
-        outcome_rows(sweep),
+        [
+            (name, count, f"{share:.1%}", f"{low:.1%}", f"{high:.1%}", middle)
+            for name, count, share, low, high, middle in outcome_rows(sweep)
+        ],
         "Low and high: the 95 % Wilson interval of the chance. The step is the first below the "
         "threshold (converged), the one from which on the loss stayed (plateau), or the first that "
         "was lost (diverged).",
@@ -175,7 +178,13 @@ def rate_items(sweep: Sweep) -> list[TableItem]:
             continue
         names = value_labels(values)
         rows = [
-            (name, f"{r.successes:,} of {r.trials:,}", r.share, r.low, r.high)
+            (
+                name,
+                f"{r.successes:,} of {r.trials:,}",
+                f"{r.share:.1%}",
+                f"{r.low:.1%}",
+                f"{r.high:.1%}",
+            )
             for name, r in zip(names, rates(sweep.table, key), strict=True)
         ]
         label = label_of(key, values)

@@ -7,6 +7,7 @@ import argparse
 import shtab
 
 from toyml.cli import TRAINER_COMMANDS, front
+from toyml.cli.sweep import describe
 
 
 def completion(shell: str) -> str:
@@ -26,6 +27,11 @@ def completion(shell: str) -> str:
             action = command.add_argument(option, help=text.replace("%", "%%"))
             if option in ("--config", "--ckpt_path"):
                 action.complete = shtab.FILE
+    sweep = describe(commands.choices["sweep"])
+    sweep.add_argument("-h", "--help", action="store_true")
+    for action in sweep._actions:
+        if action.dest in ("config", "folder"):
+            action.complete = shtab.FILE if action.dest == "config" else shtab.DIRECTORY  # type: ignore[attr-defined]
     for action in commands.choices["report"]._actions:
         if action.dest == "run":
             action.complete = shtab.DIRECTORY

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -40,12 +41,14 @@ class Ray(Engine):
             threads.
 
     Raises:
-        UserError: Ray is not installed.
+        UserError: Ray is not installed, or nobody listens at the address.
     """
 
     def __init__(self, address: str | None = None, workers: int | None = None) -> None:
         self.address, self.workers = address, workers
         self._ray = load_ray()
+        if address is not None:
+            see_address(address)
 
     def train(
         self, job: Job, parts: Sequence[Part], progress: Progress
@@ -106,6 +109,24 @@ class Ray(Engine):
                 f"{' '.join(str(error).split())[:200]}; the same command goes on with it"
             ) from error
         return rows
+
+
+def see_address(address: str) -> None:
+    """See that somebody listens there; Ray itself would try for minutes and end the process.
+
+    Raises:
+        UserError: Nobody does, or it is no address.
+    """
+    if address in ("auto", "local"):
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise UserError(
+            f"no Ray cluster at {address} ({' '.join(str(error).split())}); give HOST:PORT of one "
+            "started with ray start --head, or leave --address out"
+        ) from error
 
 
 def train_remotely(job: Job, part: Part) -> pl.DataFrame:

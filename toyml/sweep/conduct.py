@@ -6,17 +6,29 @@ import platform
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import polars as pl
+
 from toyml.sweep.cell import rehearse
-from toyml.sweep.folder import TABLE, Sweep, alone, done, joined, save_part, write_parquet
+from toyml.sweep.folder import (
+    TABLE,
+    Sweep,
+    alone,
+    done,
+    joined,
+    save_part,
+    together,
+    write_parquet,
+)
 from toyml.sweep.local import Engine, Job
-from toyml.sweep.plan import Plan
+from toyml.sweep.outcome import Definition
+from toyml.sweep.plan import Config, Plan, make_plan
 from toyml.sweep.table import outcome_table, summarize
 
 REHEARSED = 50
@@ -77,6 +89,36 @@ def conduct(
             _train(sweep, plan, job, engine, parts, missing, watch)
         finish(sweep, plan)
     return sweep
+
+
+def train_table(
+    config: Config,
+    seeds: int | Sequence[int] = 1,
+    vary: Mapping[str, Sequence[Any]] | None = None,
+    definition: Definition | None = None,
+    threads: int = 1,
+) -> pl.DataFrame:
+    """Train a sweep in memory, without a folder: for a notebook.
+
+    Args:
+        config: A complete config, as ``Run.config``, whose classes are trusted.
+        seeds: A number of seeds from 0 on, or the seeds.
+        vary: Values by dotted key of the config, or by entry of the initial parameters.
+        definition: When a training counts as what.
+        threads: Torch threads.
+
+    Returns:
+        One row per training.
+
+    Raises:
+        UserError: Something that cannot be varied or trained.
+    """
+    definition = definition or Definition()
+    plan = make_plan(config, seeds, vary or {})
+    job = Job(config, definition, threads=threads)
+    rehearse_sweep(plan, job)
+    rows = [job.train(part) for part in plan.parts()]
+    return outcome_table(together(rows), definition)[0]
 
 
 def _train(

@@ -12,7 +12,7 @@ import contextlib
 import fcntl
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -148,8 +148,6 @@ def joined(folder: Path) -> pl.DataFrame:
     Raises:
         UserError: One cannot be read; the message says which to delete.
     """
-    import polars as pl
-
     frames = []
     for number in sorted(done(folder)):
         try:
@@ -158,7 +156,14 @@ def joined(folder: Path) -> pl.DataFrame:
             raise UserError(f"{error}; delete it and run the sweep again") from error
     if not frames:
         raise UserError(f"{folder} holds no finished part yet; run the sweep again")
-    return pl.concat(frames, how="vertical_relaxed").sort("replica")
+    return together(frames)
+
+
+def together(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Parts as one table, by replica."""
+    import polars as pl
+
+    return pl.concat(parts, how="vertical_relaxed").sort("replica")
 
 
 # -- claiming ------------------------------------------------------------------------------------
