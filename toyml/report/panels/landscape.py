@@ -277,7 +277,8 @@ def _relief(views: Mapping[str, LandscapeView], ground: Ground) -> Plot:
             "cmax": 0,
             "colorscale": "@loss",
             "showscale": False,
-            "opacity": 0.92,
+            # A path below the ground, where its true loss is, has to be seen through it.
+            "opacity": 0.92 if all(view.whole for view in views.values()) else 0.6,
             "lighting": {"ambient": 0.75, "diffuse": 0.5, "specular": 0.05},
             "hoverinfo": "skip",
             "contours": {
