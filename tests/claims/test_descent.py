@@ -14,7 +14,7 @@ from torch import nn
 from tests.conftest import plain_loop, small_task, trainer, xor
 from toyml import claims
 from toyml.callbacks import Landscape, Lines, Replay, Stability
-from toyml.callbacks.descent_figures import make_panel
+from toyml.callbacks.loss_landscapes import make_panel
 from toyml.claims import NotApplicable
 from toyml.claims.minimum import exact_minimum, loss_at
 from toyml.claims.quadratic import quadratic

@@ -12,7 +12,7 @@ from tests.configs.fitting import Fit, fit
 from tests.conftest import small_task, trainer, xor
 from toyml.callbacks import Replay, Verdicts
 from toyml.callbacks.verdicts import Judge, merged
-from toyml.claims import Claim, LossAt
+from toyml.claims import Claim, LossAt, Verdict
 from toyml.cli import main
 from toyml.run import Run
 
@@ -38,7 +38,9 @@ def judges() -> list[Judge]:
 
 
 MERGED = [("a", "holds"), ("b", "not applicable"), ("again", "holds"), ("c", "holds")]
-STALE = [{"statement": "of a callback that is gone", "verdict": "fails"}]
+STALE = [
+    Verdict("of a callback that is gone", 1.0, 2.0, 0.1, "fails", "it is off", "nobody").as_dict()
+]
 
 
 def fitted(folder: Path, callbacks: list[Any], task: Any = None) -> Run:
@@ -102,7 +104,7 @@ def test_an_overlay_adds_claims_and_a_report_says_the_same(fit: Fit, tmp_path: P
     )
     run = fit("l2_one_step", "--config", str(overlay))
     found = told(run)
-    assert len(found) == 12
+    assert len(found) == 13
     assert found[-1] == ("mine", "holds")
     run.update_summary(claims=[*run.summary["claims"], *STALE])
     main(["report", str(run.folder)])

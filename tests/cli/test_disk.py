@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -120,15 +121,21 @@ def test_a_full_disk_is_one_line_and_loses_nothing(
         see_that_nothing_is_torn(folder)
 
 
-@pytest.fixture
-def largest_file() -> Iterator[Any]:
-    """Set how large a file may grow, as a full disk for a test without root."""
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """No file may grow beyond a size: a full disk for a test without root.
+
+    It holds for the whole process, its own output included: keep it short.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_row_that_finds_no_room_is_taken_back(tmp_path: Path, largest_file: Any) -> None:
+def test_a_row_that_finds_no_room_is_taken_back(tmp_path: Path) -> None:
     import torch
 
     def record(writer: TrajectoryWriter, step: int) -> None:
@@ -137,11 +144,11 @@ def test_a_row_that_finds_no_room_is_taken_back(tmp_path: Path, largest_file: An
     writer = TrajectoryWriter(tmp_path, {"w": (25,)}, np.dtype("<f4"))
     for step in range(10):
         record(writer, step)
-    largest_file(1100)  # the eleventh row of 108 bytes begins and does not end
-    with pytest.raises(UnwrittenError, match=r"cannot write .*rows.bin .*File too large.*kept"):
+    # The eleventh row of 108 bytes begins and does not end.
+    lines = r"cannot write .*rows.bin .*File too large.*kept"
+    with pytest.raises(UnwrittenError, match=lines), largest_file(1100):
         record(writer, 10)
     assert (tmp_path / "rows.bin").stat().st_size == 1080
-    largest_file(10_000)
     record(writer, 11)
     writer.close()
     found = Trajectory(tmp_path)
@@ -149,18 +156,15 @@ def test_a_row_that_finds_no_room_is_taken_back(tmp_path: Path, largest_file: An
     assert found.parameters["w"][:, 0].tolist() == [*range(10), 11]
 
 
-def test_a_table_and_a_file_that_find_no_room_stay_as_they_were(
-    tmp_path: Path, largest_file: Any
-) -> None:
+def test_a_table_and_a_file_that_find_no_room_stay_as_they_were(tmp_path: Path) -> None:
     table = Metrics(tmp_path / "metrics.csv")
     table.append(0, {"loss": 0.5})
     replace(tmp_path / "summary.json", "old")
-    largest_file(20)
-    with pytest.raises(UnwrittenError, match=r"cannot write .*metrics.csv"):
+    with pytest.raises(UnwrittenError, match=r"cannot write .*metrics.csv"), largest_file(20):
         table.append(1, {"loss": 0.123456789012})
-    with pytest.raises(UnwrittenError, match=r"cannot write .*metrics.csv"):
+    with pytest.raises(UnwrittenError, match=r"cannot write .*metrics.csv"), largest_file(20):
         table.append(2, {"another": 1.0})  # the table would have to be written anew
-    with pytest.raises(UnwrittenError, match=r"cannot write .*summary.json"):
+    with pytest.raises(UnwrittenError, match=r"cannot write .*summary.json"), largest_file(20):
         replace(tmp_path / "summary.json", "n" * 50)
     table.close()
     assert (tmp_path / "metrics.csv").read_text().startswith("step,loss\n0,0.5\n")
@@ -212,6 +216,7 @@ def test_two_fits_that_continue_the_same_run(tmp_path: Path, whole: Any) -> None
     longer = BLOCKS.replace("1200", "40000") + " --ckpt_path last"
     first = started(tmp_path, longer)
     first.wait_for(RECORDING, step=300)
+    first.signal(signal.SIGSTOP)  # else it may be through before the second has come to the lock
     before = contents(tmp_path / "runs/moons/version_0/trajectory")["rows.bin"]
     (tmp_path / "err.txt").unlink()
     second = started(tmp_path, BLOCKS + " --ckpt_path last")

@@ -231,15 +231,17 @@ def test_a_click_on_the_loss_jumps_and_the_pointer_previews(perceptron: Seen) ->
     box = page.locator("#panel-loss .nsewdrag").first.bounding_box()
     middle, height = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(middle, height)
-    page.wait_for_timeout(300)
+    page.wait_for_function("last => toyml.stage.frame < last", arg=last)
+    page.wait_for_timeout(300)  # what the pointer previews last is what counts
     previewed = page.evaluate("() => [toyml.stage.frame, toyml.stage.committed]")
     assert 0 < previewed[0] < last
     assert previewed[1] == last
     page.mouse.move(box["x"] - 200, box["y"] - 150)
-    page.wait_for_timeout(300)
-    assert page.evaluate("() => toyml.stage.frame") == last
+    page.wait_for_function("last => toyml.stage.frame === last", arg=last)
+    page.mouse.move(middle, height)
+    page.wait_for_function("frame => toyml.stage.frame === frame", arg=previewed[0])
     page.mouse.click(middle, height)
-    page.wait_for_timeout(300)
+    page.wait_for_function("last => toyml.stage.committed !== last", arg=last)
     assert page.evaluate("() => toyml.stage.committed") == previewed[0]
 
 

@@ -18,8 +18,8 @@ from matplotlib.figure import Figure as Canvas
 from toyml.callbacks.after import AfterFit
 from toyml.callbacks.errands import send
 from toyml.claims import NotApplicable
-from toyml.errors import UserError
-from toyml.files import replace
+from toyml.errors import UnwrittenError, UserError
+from toyml.files import replace, writing
 from toyml.plots.style import SAVE_OPTIONS, SAVE_RC, lay_out, new_figure
 from toyml.run import Run
 
@@ -104,6 +104,8 @@ class Figure(AfterFit):
         """Save; a name that is half a formula is found out only when its letters are drawn."""
         try:
             drawing.save(folder, self.name)
+        except UnwrittenError:
+            raise  # no figure's fault, and the next one would have no room either
         except ANY_NUMBERS as error:
             self.give_up(folder, error)
 
@@ -118,7 +120,9 @@ class Figure(AfterFit):
     def leave_out(self, folder: Path, why: str) -> None:
         """Say why there is no picture, and remove the one of an earlier pass."""
         for kind in ("png", "svg"):
-            (folder / f"{self.name}.{kind}").unlink(missing_ok=True)
+            path = folder / f"{self.name}.{kind}"
+            with writing(path):
+                path.unlink(missing_ok=True)
         words = {"title": type(self).__name__, "left_out": why}
         replace(folder / f"{self.name}.json", json.dumps(words, indent=1) + "\n")
 

@@ -411,14 +411,17 @@ def set_value_axis(
 def format_number(value: float) -> str:
     """A short label: whole numbers with separators, others with up to three digits.
 
+    Every float above 2⁵³ is whole, so large ones get three digits too.
+
     Example:
-        >>> [format_number(v) for v in (0, 10_000, 0.25, 1e6, 3.14159, 2e-7)]
-        ['0', '10,000', '0.25', '10⁶', '3.14', '2e-07']
+        >>> [format_number(v) for v in (0, 10_000, 0.25, 1e6, 3.14159, 2e-7, 2.5e30)]
+        ['0', '10,000', '0.25', '10⁶', '3.14', '2e-07', '2.5e+30']
     """
     if value >= 1e6 and float(np.log10(value)).is_integer():
         digits = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
         return "10" + str(int(np.log10(value))).translate(digits)
-    return f"{value:,.0f}" if float(value).is_integer() else f"{value:.3g}"
+    whole = float(value).is_integer() and abs(value) < 1e12
+    return f"{value:,.0f}" if whole else f"{value:.3g}"
 
 
 def as_points(x: ArrayLike) -> NDArray[np.float64]:
