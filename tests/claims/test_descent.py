@@ -13,7 +13,7 @@ from torch import nn
 
 from tests.conftest import plain_loop, small_task, trainer, xor
 from toyml import claims
-from toyml.callbacks import Landscape, Lines, Replay, Stability
+from toyml.callbacks import Lines, LossLandscapes, Replay, Stability
 from toyml.callbacks.loss_landscapes import make_panel
 from toyml.claims import NotApplicable
 from toyml.claims.minimum import exact_minimum, loss_at
@@ -215,14 +215,14 @@ def test_figures_and_claims_leave_out_larger_nets(tmp_path: Path) -> None:
     trainer(tmp_path, 3).fit(task, datamodule=data)
     (folder,) = tmp_path.glob("run/version_*")
     run = Run(folder, task, data)
-    for figure in (Landscape(), Stability(), Lines()):
+    for figure in (LossLandscapes(), Stability(), Lines()):
         with pytest.raises(NotApplicable):
             figure.draw(run)
     assert claims.MinimumLoss("", 0.0, 1.0).judge(run).verdict == "not applicable"
 
 
 def test_a_landscape_panel_holds_path_and_minimum(run: Run) -> None:
-    panels = Landscape(grid=11, steps=100).panels(
+    panels = LossLandscapes(grid=11, steps=100).panels(
         run, np.linspace(-5, 8, 11), ["linear.weight[0,0]", "linear.bias[0]"]
     )
     assert [p.name for p in panels] == ["MSE", "L1", "Huber", "SmoothL1"]
@@ -243,9 +243,9 @@ def test_a_landscape_panel_holds_path_and_minimum(run: Run) -> None:
 
 def test_settings_out_of_range_are_errors_of_one_line() -> None:
     for make, message in (
-        (lambda: Landscape(low=3, high=3), "low has to be below high"),
-        (lambda: Landscape(grid=2), "grid is 2"),
-        (lambda: Landscape(steps=0), "steps is 0"),
+        (lambda: LossLandscapes(low=3, high=3), "low has to be below high"),
+        (lambda: LossLandscapes(grid=2), "grid is 2"),
+        (lambda: LossLandscapes(steps=0), "steps is 0"),
         (lambda: Stability(momentum=1.0), "momentum is 1.0"),
         (lambda: Lines(count=1), "count is 1"),
         (lambda: claims.SameTraining("", most_steps=0), "most_steps is 0"),
