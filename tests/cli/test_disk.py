@@ -93,7 +93,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(
         assert kilobytes > 400
         assert Run.load(folder).finished
         return
-    assert code == 2
+    assert code == 2, child.errors
     assert "cannot " in said(child)
     assert "No space left on device" in said(child)
     remount(disk, "size=16m")

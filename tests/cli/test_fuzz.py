@@ -360,7 +360,10 @@ def reported_or_refused(
     assert status in (0, 2), lines
     event(f"{name}: {status}")
     if status == 0:
-        assert "Why?" in (run / "report.html").read_text(encoding="utf-8")
+        page = (run / "report.html").read_text(encoding="utf-8")
+        assert page.rstrip().endswith("</html>")
+        # A config with a byte changed in its question is a config that asks something else.
+        assert "Why?" in page or name == "config.yaml"
         return
     assert len(lines) == 1, lines
     assert lines[0].startswith("toyml: error: ")

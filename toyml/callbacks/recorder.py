@@ -111,7 +111,7 @@ class Recorder(Callback):
         except UserError:
             writer.close()
             raise
-        self._writer = writer
+        self._run, self._writer = Run(folder, trust=True), writer
         self._writer.cut_after(trainer.global_step)
         logger = run_logger(trainer)
         if logger is not None and trainer.global_step:
@@ -119,7 +119,6 @@ class Recorder(Callback):
         if trainer.global_step > self._writer.last_step:
             self.observe(trainer.global_step, pl_module)
             self._flush()
-        self._run = Run(folder, trust=True)
         self._began, self._first_step = time.perf_counter(), trainer.global_step
         self._run.update_summary(status="running", environment=environment(trainer))
 
