@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -316,7 +315,9 @@ def probe(words: Sequence[str]) -> None:
     index, r, steps, compiled = words
     if int(r):
         fit(Side("", CASES[int(index)], int(r), int(steps), False if compiled == "False" else None))
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    # Not getrusage: its peak is inherited from the process that started this one.
+    status = Path("/proc/self/status").read_text()
+    print(int(status.split("VmHWM:")[1].split()[0]) / 1024)
 
 
 # -- output --------------------------------------------------------------------------------------
