@@ -163,7 +163,7 @@ def lay_out(figure: Figure) -> Bbox:
     if engine is not None:
         engine.execute(figure)
     box = figure.get_tightbbox(renderer).padded(_CROP["pad_inches"])
-    figure.set_layout_engine("none")
+    figure.set_layout_engine(None)  # not "none": it leaves an engine for which savefig draws twice
     figure.dpi = before
     return box
 
