@@ -98,7 +98,9 @@ def landscape_panel(views: Mapping[str, LandscapeView], arrows: Arrows | None = 
     if arrows is not None and len(arrows.vectors) > 1:
         plots.append(_sizes(arrows))
     words = each_says({name: view.words for name, view in views.items()})
-    said = f" {arrows.forces.words}" if arrows else ""
+    said = ""
+    if arrows is not None:
+        said = f" {arrows.forces.words} The longest arrow is always of one length: read directions."
     return Panel(
         name="landscape",
         title="The path on the loss landscape" if alone else "All paths on one landscape",
