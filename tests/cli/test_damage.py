@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from tests.conftest import ROOT
 from toyml import Run
@@ -121,6 +122,30 @@ def test_without_one_of_its_files(name: str, copy: Path, finished: Run) -> None:
         )
     else:
         refused(copy, "", does)
+
+
+# -- the config cut --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("part", ["model", "data"])
+def test_a_config_cut_by_hand_is_refused(part: str, copy: Path) -> None:
+    path = copy / "config.yaml"
+    path.write_text(re.split(rf"^{part}:", path.read_text(), flags=re.M)[0])
+    before = contents(copy)
+    with pytest.raises(UserError, match=f"{re.escape(str(path))} is not whole: .*no {part}"):
+        main(["report", str(copy)])
+    assert contents(copy) == before
+
+
+def test_a_config_without_a_report_gets_a_page_all_the_same(copy: Path) -> None:
+    config = yaml.safe_load((copy / "config.yaml").read_text())
+    listed = config["trainer"]["callbacks"]
+    config["trainer"]["callbacks"] = [c for c in listed if not c["class_path"].endswith("Report")]
+    assert len(config["trainer"]["callbacks"]) == len(listed) - 1
+    (copy / "config.yaml").write_text(yaml.safe_dump(config))
+    (copy / "report.html").unlink()
+    main(["report", str(copy)])
+    assert "What happened in perceptron?" in page(copy)
 
 
 # -- the trajectory cut ----------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -115,6 +116,32 @@ def test_a_signal_waits_until_it_is_asked_for() -> None:
             signal.raise_signal(signal.SIGINT)
         assert not isinstance(plain.value, AtOnceError)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_signal_that_a_destructor_swallows_comes_again() -> None:
+    class Hurried:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    before = sys.unraisablehook
+    with hold_back(signal.SIGINT):
+        signal.raise_signal(signal.SIGINT)
+        Hurried()
+        with pytest.raises(AtOnceError):
+            time.sleep(5)
+    assert sys.unraisablehook is before
+
+
+def test_another_error_that_cannot_leave_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        def __del__(self) -> None:
+            raise ValueError("broken")
+
+    said: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: said.append(unraisable.exc_value))
+    with hold_back(signal.SIGINT):
+        Broken()
+    assert isinstance(said[0], ValueError)
 
 
 def test_who_ignores_a_signal_is_left_alone() -> None:

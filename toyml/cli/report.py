@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from toyml.callbacks import Report
 from toyml.callbacks.after import work_through
 from toyml.cli import StrictError
 from toyml.configured import instantiate, see_classes
@@ -16,13 +17,16 @@ ASKED = "sweep.yaml"  # what a sweep's folder is known by
 def report(folder: Path, strict: bool = False, trust: bool = False) -> Run:
     """Draw a run's figures, judge its claims and write its report again.
 
+    A page is written also where the fit's config lists no ``Report``.
+
     Args:
         folder: The run folder.
         strict: Complain when a claim fails.
         trust: Build whatever class the run's config names.
 
     Raises:
-        UserError: The folder is not a run, holds no config, or names a class that is not trusted.
+        UserError: The folder is not a run, holds no whole config, or names a class that is not
+            trusted.
         StrictError: ``strict`` and a claim failed.
     """
     if (folder / ASKED).is_file():
@@ -36,12 +40,19 @@ def report(folder: Path, strict: bool = False, trust: bool = False) -> Run:
             f"{folder} has no config.yaml (a fit started from Python); call the callbacks' "
             "finish(run) yourself"
         )
+    source = str(folder / "config.yaml")
+    if missing := [part for part in ("model", "data") if not run.config.get(part)]:
+        raise UserError(
+            f"{source} is not whole: it has no {' and no '.join(missing)}; the config that the fit "
+            "was started with can be put in its place"
+        )
     # First of all, so that neither a damaged file nor a class without trust leaves half a report.
     _ = run.summary, run.metrics, run.trajectory
-    source = str(folder / "config.yaml")
     if not trust:
         see_classes(run.config, ("model", "data"), source)
     callbacks = instantiate(run.config, ["callbacks"], source, trust)["callbacks"]
+    if not any(isinstance(callback, Report) for callback in callbacks):
+        callbacks.append(Report(f"What happened in {run.name}?"))
     work_through(run, callbacks)
     if strict:
         refuse_failures(run)

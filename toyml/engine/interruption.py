@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
+
+AGAIN = 0.05
+"""Seconds after which a signal that could not be acted on comes again."""
 
 
 class AtOnceError(KeyboardInterrupt):
@@ -18,10 +26,12 @@ class Interruption:
 
     Attributes:
         asked: Whether a signal has come.
+        number: Which one came last.
     """
 
     def __init__(self) -> None:
         self.asked = False
+        self.number: int = signal.SIGINT
         self._at_once = False
 
     def note(self, number: int, frame: FrameType | None) -> None:
@@ -31,7 +41,7 @@ class Interruption:
             KeyboardInterrupt: Nothing is held back any more.
             AtOnceError: Somebody is in a hurry.
         """
-        again, self.asked = self.asked, True
+        again, self.asked, self.number = self.asked, True, number
         if self._at_once:
             raise KeyboardInterrupt
         if again:
@@ -49,6 +59,31 @@ class Interruption:
 
 
 _current: Interruption | None = None
+
+
+@contextmanager
+def nothing_swallowed(held: Interruption) -> Iterator[None]:
+    """Let a signal come again where what it raised could not leave.
+
+    A destructor, or a function that runs around a fork, lets no exception out: Python prints it
+    and goes on, and whoever pressed Ctrl-C waits for ever.
+    """
+    before = sys.unraisablehook
+
+    def hook(unraisable: UnraisableHookArgs) -> None:
+        if isinstance(unraisable.exc_value, KeyboardInterrupt):
+            main = threading.main_thread().ident
+            later = threading.Timer(AGAIN, signal.pthread_kill, [main, held.number])
+            later.daemon = True
+            later.start()
+        else:
+            before(unraisable)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 @contextmanager
@@ -72,7 +107,8 @@ def hold_back(*signals: signal.Signals) -> Iterator[Interruption]:
     heard = [number for number in signals if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, held.note) for number in heard}
     try:
-        yield held
+        with nothing_swallowed(held):
+            yield held
     finally:
         _current = None
         for number, handler in before.items():
