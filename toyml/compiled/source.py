@@ -218,9 +218,17 @@ INLINE T sigmoid_of(T z, T e) { return (z < 0 ? e : 1) / (1 + e); }
 
 INLINE T sigmoid_(T z) { return sigmoid_of(z, exp_(-ABS(z))); }
 
+/* z = n ln(2)/2 + r with |r| <= ln(2)/4. tanh r = odd/even by Lambert's continued fraction, whose
+   coefficients are whole numbers, and tanh(n ln(2)/2) = (2^n - 1)/(2^n + 1); one division for
+   both. Beyond SATURATED the value is 1. */
 INLINE T tanh_(T z) {
-    const T e = expm1_(-2 * ABS(z));
-    return COPYSIGN(-e / (2 + e), z);
+    const T a = ABS(z) > SATURATED ? COPYSIGN(SATURATED, z) : z;
+    union { T x; BITS i; } n = { a * (T)2.8853900817779268 + SHIFT }, power;
+    const T r = a - (n.x - SHIFT) * (T)0.34657359027997265, q = r * r;
+    power.i = (BITS)((UBITS)(n.i + BIAS) << MANTISSA);
+    const T up = power.x + 1, down = power.x - 1;
+    const T odd = r * (TANH_ODD), even = TANH_EVEN;
+    return (down * even + up * odd) / (up * even + down * odd);
 }
 
 INLINE T softplus_(T z) {
@@ -269,11 +277,13 @@ def head(program: Program, what: str) -> str:
     numbers = (
         "BITS int64_t|UBITS uint64_t|BIAS 1023|MANTISSA 52|SHIFT 6755399441055744.0|EXP_MIN -709.0|"
         "LN2_HIGH 6.93147180369123816490e-01|LN2_LOW 1.90821492927058770002e-10|"
-        "LOG_FLOOR 3.720075976020836e-44|ROOT_HALF 0x3fe6a09e667f3bcd"
+        "LOG_FLOOR 3.720075976020836e-44|ROOT_HALF 0x3fe6a09e667f3bcd|SATURATED 20.0|"
+        "TANH_ODD (21 * q + 1260) * q + 10395|TANH_EVEN ((q + 210) * q + 4725) * q + 10395"
         if program.double
         else "BITS int32_t|UBITS uint32_t|BIAS 127|MANTISSA 23|SHIFT 12582912.0f|EXP_MIN -88.0f|"
         "LN2_HIGH 0.693359375f|LN2_LOW -2.12194440e-4f|LOG_FLOOR 1.17549435e-38f|"
-        "ROOT_HALF 0x3f3504f3"
+        "ROOT_HALF 0x3f3504f3|SATURATED 10.0f|"
+        "TANH_ODD 10 * q + 105|TANH_EVEN (q + 45) * q + 105"
     )
     factorials = [1.0]
     for k in range(1, terms + 1):
