@@ -35,6 +35,7 @@ Option 'lrr' is not accepted
         (NESTED, "model.optimizer.lrr is 3: Option 'lrr' is not accepted"),
         ("No supported gpu backend found!", NO_GPU),
         ("`CUDAAccelerator` can not run on your system", NO_GPU),
+        ("The strategy `fsdp` requires a GPU accelerator", "trainer.strategy fsdp divides a net"),
         ('Key "fit.model" is required: fit.model', "there is no model; give an experiment"),
         ("\x1b[31mplain words\x1b[0m", "plain words"),
         ("model.init_args.lr is odd", "model.lr is odd"),

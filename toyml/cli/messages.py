@@ -28,6 +28,11 @@ def readable(message: str) -> str:
         'expected int'
     """
     message = re.sub(r"\x1b\[[0-9;]*m", "", message)
+    if sharded := re.search(r"The strategy `(\w+)` requires a GPU", message):
+        return (
+            f"trainer.strategy {sharded[1]} divides a net among GPUs and there is none in use; "
+            "on the CPU say --trainer.strategy ddp --trainer.devices 2"
+        )
     if "CUDAAccelerator" in message or "MPSAccelerator" in message or "gpu backend" in message:
         return NO_GPU
     if re.search(r"required: \w+\.model", message) or "required: model" in message:
