@@ -62,12 +62,15 @@ def test_without_children_it_is_done_at_once(tmp_path, monkeypatch):
 
 def test_wait_comes_back_when_the_files_are_there(tmp_path):
     def slowly() -> None:
+        while not (tmp_path / "go").exists():
+            time.sleep(0.001)
         time.sleep(0.2)
         note(tmp_path / "a")
 
     with errands():
         send(slowly, tmp_path / "a")
         assert not (tmp_path / "a").exists()
+        (tmp_path / "go").touch()
         wait()
         assert (tmp_path / "a").exists()
 
@@ -125,7 +128,21 @@ def test_an_error_is_seen_here(tmp_path):
         a_pass()
 
 
-def test_an_interrupted_pass_leaves_no_child(tmp_path):
+@pytest.fixture
+def forked(monkeypatch) -> list[int]:
+    """The processes of all children."""
+    fork, children = os.fork, []
+
+    def noted() -> int:
+        child = fork()
+        children.append(child)
+        return child
+
+    monkeypatch.setattr(os, "fork", noted)
+    return children
+
+
+def test_an_interrupted_pass_leaves_no_child(tmp_path, forked):
     def a_pass() -> None:
         with errands():
             send(lambda: time.sleep(600), tmp_path / "a")
@@ -136,7 +153,47 @@ def test_an_interrupted_pass_leaves_no_child(tmp_path):
         a_pass()
     assert time.monotonic() - began < 60
     with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+        os.waitpid(forked[0], os.WNOHANG)
+
+
+def test_a_child_whose_end_was_seen_is_left_alone(tmp_path, forked):
+    """Ctrl-C may come between the look at a child and the note that it is done."""
+
+    def a_pass() -> None:
+        with errands():
+            send(lambda: note(tmp_path / "a"), tmp_path / "a")
+            os.waitpid(forked[0], 0)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        a_pass()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_around_a_fork_is_the_parents_and_is_not_lost(tmp_path, monkeypatch, number):
+    parent, fork = os.getpid(), os.fork
+
+    def interrupted() -> int:
+        child = fork()
+        signal.raise_signal(number)  # in both
+        return child
+
+    def stop(*_: object) -> None:
+        note(tmp_path / "stopped")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fork", interrupted)
+    before = signal.signal(number, stop)
+    try:
+        with pytest.raises(KeyboardInterrupt), errands():
+            send(lambda: note(tmp_path / "a"), tmp_path / "a")
+    finally:
+        signal.signal(number, before)
+        if os.getpid() != parent:  # a child that takes itself for its parent
+            note(tmp_path / "stopped")
+            os._exit(1)
+    assert processes(tmp_path / "stopped") == [parent]
+    assert not (tmp_path / "a").exists()
 
 
 def test_a_picture_drawn_by_a_child_has_the_same_bytes(tmp_path):

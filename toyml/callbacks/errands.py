@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,9 @@ import torch
 
 PATIENCE = 60.0
 """Seconds after which a child counts as stuck. It starts no other work than drawing."""
+
+HELD = (signal.SIGINT, signal.SIGTERM)
+"""What stops a fit."""
 
 Work = Callable[[], None]
 
@@ -54,8 +57,10 @@ class Errand:
 
     def stop(self) -> None:
         """End the child."""
-        os.kill(self.child, signal.SIGKILL)
-        os.waitpid(self.child, 0)
+        with suppress(ChildProcessError):  # Ctrl-C came in the moment after its end was seen
+            if not os.waitpid(self.child, os.WNOHANG)[0]:
+                os.kill(self.child, signal.SIGKILL)
+                os.waitpid(self.child, 0)
 
 
 @dataclass
@@ -78,10 +83,11 @@ class Errands:
         if not self.children:
             work()
             return
-        child = os.fork()
-        if not child:
-            _obey(work)
-        self._out.append(Errand(work, about, child, time.monotonic() + PATIENCE))
+        with unheard():
+            child = os.fork()
+            if not child:
+                _obey(work)
+            self._out.append(Errand(work, about, child, time.monotonic() + PATIENCE))
 
     def wait(self) -> None:
         """Come back when everything is done.
@@ -105,11 +111,29 @@ class Errands:
             self._out.pop().stop()
 
 
+@contextmanager
+def unheard() -> Iterator[None]:
+    """Let signals wait around a fork.
+
+    There one would be lost (what runs around a fork lets no exception out), or act in a child that
+    does not yet know that it is one.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _obey(work: Work) -> None:
     """The whole life of a child."""
     code = 1
     gc.disable()  # it lives too briefly for that
     try:
+        for number in HELD:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, signal.default_int_handler)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
         work()
         code = 0
     except BaseException:  # said by the parent, which does the work again

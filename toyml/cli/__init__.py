@@ -7,6 +7,7 @@ imported only by a command that needs them, because they take seconds.
 from __future__ import annotations
 
 import argparse
+import atexit
 import io
 import os
 import signal
@@ -170,12 +171,25 @@ def console() -> int:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, ctrl_c.note)
     try:
+        code = ended(ctrl_c)
+    except KeyboardInterrupt:
+        code = 130  # somebody in a hurry, while the line about the first one was written
+    # What Python still has to do ends by itself; broken off, it would complain.
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
+    return code
+
+
+def ended(ctrl_c: CtrlC) -> int:
+    """The exit status of the command line, after its line if it ended in an error."""
+    try:
         main()
     except InterruptedFitError as error:
         print(f"toyml: {error}", file=sys.stderr)
         return 130
     except BaseException as error:
-        return 130 if ctrl_c.came else status(error)
+        if ctrl_c.came or isinstance(error, KeyboardInterrupt):
+            return 130
+        return status(error)
     return 0
 
 

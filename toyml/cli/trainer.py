@@ -362,32 +362,32 @@ class ToymlCLI(LightningCLI):
             )
 
     def _report_interrupted(self, model: pl.LightningModule, datamodule: Any) -> NoReturn:
-        """Draw what there is of a fit that was stopped."""
+        """Draw what there is of a fit that was stopped; a second signal leaves that, too."""
         trainer = self.trainer
         logger = run_logger(trainer)
         folder = run_folder(trainer) if logger is None else logger.claimed
-        if folder is None or not (folder / "trajectory").is_dir():
+        if folder is None or not (folder / "trajectory" / "layout.json").is_file():
             raise InterruptedFitError("interrupted before the first step; nothing was recorded")
-        if not trainer.is_global_zero:
-            raise InterruptedFitError(f"interrupted at step {trainer.global_step}")
-        run = Run(folder, model, datamodule)
-        if run.finished:
-            raise InterruptedFitError(
-                f"interrupted while drawing; the fit is finished, and toyml report {folder} draws "
-                "the rest"
-            )
         words = f"interrupted at step {trainer.global_step}"
-        if (folder / "checkpoints" / "last.ckpt").exists():
-            words += "; --ckpt_path last goes on"
-        print(
-            f"toyml: interrupted at step {trainer.global_step}; drawing what there is "
-            "(Ctrl-C again stops at once)",
-            file=sys.stderr,
-        )
+        if not trainer.is_global_zero:
+            raise InterruptedFitError(words)
+        drawn = f"toyml report {folder} draws"
         try:
+            run = Run(folder, model, datamodule)
+            if run.finished:
+                raise InterruptedFitError(
+                    f"interrupted while drawing; the fit is finished, and {drawn} the rest"
+                )
+            if (folder / "checkpoints" / "last.ckpt").exists():
+                words += "; --ckpt_path last goes on"
+            print(
+                f"toyml: interrupted at step {trainer.global_step}; drawing what there is "
+                "(Ctrl-C again stops at once)",
+                file=sys.stderr,
+            )
             work_through(run, trainer.callbacks)  # type: ignore[attr-defined]
         except KeyboardInterrupt:
-            words += f"; toyml report {folder} draws what there is"
+            words += f"; {drawn} what there is"
         raise InterruptedFitError(words)
 
     def validate(self, model: pl.LightningModule, **kwargs: Any) -> None:
