@@ -236,6 +236,20 @@ def test_a_layout_that_was_never_written(
         Run(folder).trajectory  # noqa: B018
 
 
+# Each line merges the one before it nine times: 9^12 entries.
+MERGES = "m0: &m0 {a: 1, b: 2}\n" + "".join(
+    f"m{i}: &m{i} {{<<: [{', '.join([f'*m{i - 1}'] * 9)}]}}\n" for i in range(1, 13)
+)
+
+
+def test_merges_without_end_are_refused(whole: Path, scratch: Path) -> None:
+    folder = damaged(whole, scratch, "config.yaml", MERGES.encode())
+    with pytest.raises(UserError, match=r"config.yaml is not .*merges unfold to too many values"):
+        Run(folder).config  # noqa: B018
+    few = MERGES[: MERGES.index("m3:")].encode()
+    assert Run(damaged(whole, scratch, "config.yaml", few)).config["m2"] == {"a": 1, "b": 2}
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -247,6 +261,7 @@ def test_a_layout_that_was_never_written(
         "\ufeff",
         *("a: 2001-99-99", "a: !!float x", "a: !!int ''", "a: !!timestamp x"),
         "[" * 2000,
+        MERGES,
     ],
     ids=lambda text: text[:20],
 )
@@ -261,6 +276,21 @@ def test_a_summary_that_json_stumbles_over(text: str, whole: Path, scratch: Path
 
 def test_a_summary_nested_too_deeply(whole: Path, scratch: Path) -> None:
     answers(damaged(whole, scratch, "summary.json", b"[" * 100_000), LOOK)
+    # The reader of JSON gets through it; whoever changes the summary would not.
+    folder = damaged(whole, scratch, "summary.json", b'{"a": %b1%b}' % (b"[" * 900, b"]" * 900))
+    with pytest.raises(UserError, match="nested more than 50 times"):
+        Run(folder).summary  # noqa: B018
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_what_is_no_number_is_refused_and_not_written_back(
+    value: str, whole: Path, scratch: Path
+) -> None:
+    text = '{"status": "finished", "steps": 12, "seconds": %s}' % value  # noqa: UP031
+    folder = damaged(whole, scratch, "summary.json", text.encode())
+    with pytest.raises(UserError, match=r"summary.json is (damaged|not readable)"):
+        Run(folder).update_summary(another=1)
+    assert (folder / "summary.json").read_text() == text
 
 
 @pytest.mark.parametrize(

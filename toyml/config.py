@@ -14,6 +14,26 @@ MOST_NODES = 100_000
 """Values a config may hold; the longest config of an experiment has some thousands."""
 
 
+class Loader(yaml.SafeLoader):
+    """Plain values; what ``<<`` merges is counted, since merges of merges double and double."""
+
+    merged = 0
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Put the entries that a mapping merges into it.
+
+        Raises:
+            ConstructorError: There are more than ``MOST_NODES`` in all.
+        """
+        before = len(node.value)
+        super().flatten_mapping(node)
+        self.merged += max(len(node.value) - before, 0)
+        if self.merged > MOST_NODES:
+            raise yaml.constructor.ConstructorError(
+                None, None, "its merges unfold to too many values", node.start_mark
+            )
+
+
 def read_config(path: Path) -> Config:
     """The settings in a YAML file; only plain values are made of it.
 
@@ -23,7 +43,7 @@ def read_config(path: Path) -> Config:
             thousand times for what holds a thousand aliases).
     """
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        config = yaml.load(path.read_text(encoding="utf-8"), Loader)
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not readable as YAML: it is not UTF-8 text") from error
     except (

@@ -259,7 +259,10 @@ def read_metrics(path: Path) -> dict[str, dict[str, list[float]]]:
         return {}
     try:
         text = path.read_text(encoding="utf-8")
-        rows = list(csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1])))
+        table = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))
+        if "step" not in (table.fieldnames or ["step"]):
+            raise ValueError("it has no column 'step'")
+        rows = list(table)
         columns: dict[str, dict[str, list[float]]] = {}
         for row in rows:
             for name, value in row.items():

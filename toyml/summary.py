@@ -10,6 +10,8 @@ from typing import Any
 from toyml.errors import UserError
 
 Summary = dict[str, Any]
+DEEPEST = 50
+"""Lists within lists that a summary may hold; ours hold four."""
 NUMBER = (int, float)
 SCALAR = (*NUMBER, str, type(None))
 VERDICTS = ("holds", "fails", "refuted", "not applicable")
@@ -43,7 +45,10 @@ def read_summary(path: Path) -> Summary:
         UserError: The file is not JSON, or a key of ours holds what we never write.
     """
     try:
-        summary = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        text = path.read_text(encoding="utf-8") if path.exists() else "{}"
+        summary = json.loads(text, parse_constant=no_number)
+        if depth(summary) > DEEPEST:
+            raise ValueError(f"it is nested more than {DEEPEST} times")
     except (ValueError, RecursionError) as error:
         words = " ".join(str(error).split())
         raise UserError(f"{path} is not readable as JSON: {words}") from error
@@ -64,17 +69,45 @@ def see_verdict(path: Path, verdict: Any) -> None:
     """See that an entry of ``claims`` is a verdict."""
     if not isinstance(verdict, dict) or not {"statement", "verdict"} <= verdict.keys():
         raise damaged(path, "claims")
-    if verdict.get("tolerance") == "inf":
-        verdict["tolerance"] = math.inf
+    endless = verdict.get("tolerance") == "inf"
+    if endless:
+        verdict["tolerance"] = None
     known = set(verdict) == set(VERDICT) and verdict["verdict"] in VERDICTS
     if not known or not all(is_a(verdict[key], kind) for key, kind in VERDICT.items()):
         raise damaged(path, "claims")
+    if endless:
+        verdict["tolerance"] = math.inf
+
+
+def depth(value: Any) -> int:
+    """How many lists and dicts a value stands in at most.
+
+    Example:
+        >>> depth(1), depth([]), depth({"a": [1]})
+        (0, 1, 2)
+    """
+    level, found = [value], 0
+    while level := [v for v in level if isinstance(v, dict | list)]:
+        found += 1
+        level = [i for v in level for i in (v.values() if isinstance(v, dict) else v)]
+    return found
+
+
+def no_number(word: str) -> Any:
+    """What JSON has no number for.
+
+    Raises:
+        ValueError: Always.
+    """
+    raise ValueError(f"{word} is no number of JSON")
 
 
 def is_a(value: Any, kind: type | tuple[type, ...]) -> bool:
     """Whether a value is of a kind, and, if it is a number, one that a float can hold."""
     if not isinstance(value, kind):
         return False
+    if isinstance(value, float):
+        return math.isfinite(value)
     return not isinstance(value, int) or abs(value) < 10**300
 
 

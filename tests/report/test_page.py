@@ -220,6 +220,13 @@ def test_write_replaces_the_page_and_leaves_no_draft(page, tmp_path):
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_what_is_no_letter_is_written_by_its_number(page, tmp_path):
+    broken = replace(page, question="Why \ud800?", command="toyml report runs/\udcff")
+    text = write(broken, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert r"Why \ud800?" in text
+    assert r"runs/\udcff" in text
+
+
 def test_a_page_that_cannot_be_drawn_leaves_the_old_one(page, tmp_path):
     target = tmp_path / "report.html"
     target.write_text("old")

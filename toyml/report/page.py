@@ -239,6 +239,9 @@ def render(page: Page) -> str:
 def write(page: Page, path: Path | str) -> Path:
     """Write the page; no reader sees half of it.
 
+    What is no letter (half a surrogate pair in a config, a byte of a folder's name) stands there
+    by its number.
+
     Args:
         page: What it says.
         path: The file; its folder has to exist.
@@ -247,7 +250,7 @@ def write(page: Page, path: Path | str) -> Path:
         The path.
     """
     target = Path(path)
-    replace(target, render(page))
+    replace(target, render(page).encode(errors="backslashreplace"))
     return target
 
 
