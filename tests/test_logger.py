@@ -235,7 +235,7 @@ def test_processes_at_once_get_folders_of_their_own(tmp_path: Path) -> None:
         subprocess.Popen([sys.executable, "-c", words], cwd=tmp_path, stdout=subprocess.PIPE)
         for _ in range(3)
     ]
-    found = {process.communicate(timeout=60)[0].decode().strip() for process in started}
+    found = {process.communicate(timeout=240)[0].decode().strip() for process in started}
     assert found == {f"x/version_{i}" for i in range(3)}
 
 

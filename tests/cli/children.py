@@ -20,35 +20,47 @@ from typing import Any
 
 import pytest
 
-NOTES = struct.Struct("<qqq")
+NOTES = struct.Struct("<qqqq")
 STARTING, RECORDING, SAVING, DRAWING, REPORTING = range(5)
 
 
 class Notes:
-    """Phase of a child, the last step that it knows to be recorded (-1: none), file events."""
+    """Phase of a child, the last step that it knows to be recorded (-1: none), file events.
 
-    def __init__(self, path: Path) -> None:
+    And the phase in which it waits for a signal (-1: none).
+    """
+
+    def __init__(self, path: Path, held: int = -1) -> None:
         if not path.exists():
-            path.write_bytes(NOTES.pack(STARTING, -1, 0))
+            path.write_bytes(NOTES.pack(STARTING, -1, 0, held))
         with path.open("r+b") as file:
             self._map = mmap.mmap(file.fileno(), NOTES.size)
 
     def read(self) -> tuple[int, int, int]:
-        phase, step, events = NOTES.unpack(self._map[:])
+        phase, step, events, _ = NOTES.unpack(self._map[:])
         return phase, step, events
 
     def phase(self, value: int) -> None:
         self._map[:8] = struct.pack("<q", value)
+        if NOTES.unpack(self._map[:])[3] == value:
+            self._map[24:] = struct.pack("<q", -1)
+            time.sleep(200)  # a handler that raises ends it
 
     def step(self, value: int) -> None:
         self._map[8:16] = struct.pack("<q", value)
 
     def events(self, value: int) -> None:
-        self._map[16:] = struct.pack("<q", value)
+        self._map[16:24] = struct.pack("<q", value)
 
 
-def around(owner: Any, name: str, before: Callable[[], None], after: Callable[..., None]) -> None:
-    """Call something before and after a method."""
+def around(
+    owner: Any,
+    name: str,
+    before: Callable[[], None],
+    after: Callable[..., None],
+    patch: pytest.MonkeyPatch | None = None,
+) -> None:
+    """Call something before and after a method, until ``patch`` undoes it."""
     original = getattr(owner, name)
 
     def wrapped(self: Any, *args: Any, **settings: Any) -> Any:
@@ -57,7 +69,10 @@ def around(owner: Any, name: str, before: Callable[[], None], after: Callable[..
         after(self, *args)
         return result
 
-    setattr(owner, name, wrapped)
+    if patch is None:
+        setattr(owner, name, wrapped)
+    else:
+        patch.setattr(owner, name, wrapped)
 
 
 def watch(notes: Notes) -> None:
@@ -100,8 +115,11 @@ def stop_at(event: int, notes: Notes) -> None:
 
 def run(folder: Path, words: Sequence[str], event: int) -> None:
     """The child: the command line in a folder, quietly."""
-    from toyml.cli import console
+    from toyml import cli
 
+    # What comes before the command line has a handler of its own waits for it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    cli.main = heard(cli.main)
     os.chdir(folder)
     os.setsid()  # a group of its own: a kill takes the children that draw, too
     for number, name in ((1, "out.txt"), (2, "err.txt")):
@@ -111,21 +129,39 @@ def run(folder: Path, words: Sequence[str], event: int) -> None:
     notes = Notes(folder / "notes")
     watch(notes)
     stop_at(event, notes)
-    code = console()
+    code = cli.console()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as at the exit of a process of its own
     sys.stdout.flush()
     os._exit(code)
 
 
-class Child:
-    """A running child."""
+def heard(command: Callable[[], object]) -> Callable[[], object]:
+    """A command that hears signals from its first line on."""
 
-    def __init__(self, folder: Path, words: Sequence[str], event: int = 0) -> None:
+    def wrapped() -> object:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        return command()
+
+    return wrapped
+
+
+class Child:
+    """A running child.
+
+    Args:
+        folder: Where it works.
+        words: Its command line.
+        event: The event in the file system before which it kills itself; 0 for none.
+        held: The phase in which it waits for a signal; -1 for none.
+    """
+
+    def __init__(self, folder: Path, words: Sequence[str], event: int = 0, held: int = -1) -> None:
         (folder / "notes").unlink(missing_ok=True)
-        self.notes, self.folder = Notes(folder / "notes"), folder
+        self.notes, self.folder = Notes(folder / "notes", held), folder
         self.process = server().Process(target=run, args=(folder, words, event))
         self.process.start()
 
-    def wait_for(self, phase: int, step: int = -1, seconds: float = 60.0) -> None:
+    def wait_for(self, phase: int, step: int = -1, seconds: float = 200.0) -> None:
         """Until it has come to a phase and a recorded step, or has ended."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and self.process.is_alive():
@@ -141,7 +177,7 @@ class Child:
             with suppress(ProcessLookupError):  # it ended just now
                 os.killpg(self.process.pid, number)
 
-    def end(self, seconds: float = 60.0) -> int:
+    def end(self, seconds: float = 200.0) -> int:
         """Wait for its end; its exit status (negative: the signal that ended it)."""
         self.process.join(seconds)
         if self.process.is_alive():

@@ -360,7 +360,7 @@ def test_ddp_writes_one_run_and_agrees_with_one_process() -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=280,
         stdin=subprocess.DEVNULL,
     )
     assert done.returncode == 0, done.stderr

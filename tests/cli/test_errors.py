@@ -197,7 +197,7 @@ def test_an_error_in_one_of_two_processes_is_one_line_each(process: int, tmp_pat
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=280,
         stdin=subprocess.DEVNULL,
     )
     assert done.returncode == 2

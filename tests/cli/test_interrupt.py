@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from tests.cli.children import DRAWING, RECORDING, Child
-from tests.cli.test_kill import see_that_nothing_is_torn, started
+from tests.cli.children import DRAWING, RECORDING, Child, around
+from tests.cli.test_kill import CONFIG, see_that_nothing_is_torn, started
 from toyml import Run
+from toyml.cli import console
 from toyml.engine import AtOnceError, hold_back
+from toyml.trajectory import TrajectoryWriter
 
 LONG = "--data.block_size 100 --trainer.max_steps 90000 --model.compiled false"
 KERNEL = "--data.block_size 100 --trainer.max_steps 9000000 --model.compiled true"
@@ -63,9 +65,8 @@ def test_while_recording(words: str, kind: signal.Signals, tmp_path: Path) -> No
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
 def test_while_drawing(kind: signal.Signals, tmp_path: Path) -> None:
-    child = started(tmp_path, LONG.replace("90000", "200"))
+    child = started(tmp_path, LONG.replace("90000", "200"), held=DRAWING)
     child.wait_for(DRAWING)
-    time.sleep(0.1)
     child.signal(kind)
     run = see_that_it_ended_well(child, tmp_path)
     assert run.finished
@@ -75,11 +76,10 @@ def test_while_drawing(kind: signal.Signals, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_second_one_leaves_the_drawing(tmp_path: Path) -> None:
-    child = started(tmp_path, LONG)
+    child = started(tmp_path, LONG, held=DRAWING)
     child.wait_for(RECORDING, step=100)
     child.signal(signal.SIGINT)
     child.wait_for(DRAWING)
-    time.sleep(0.1)
     child.signal(signal.SIGINT)
     run = see_that_it_ended_well(child, tmp_path)
     assert not run.finished
@@ -87,15 +87,58 @@ def test_a_second_one_leaves_the_drawing(tmp_path: Path) -> None:
     assert f"toyml report {run.folder.relative_to(tmp_path)} draws what there is" in child.errors
 
 
+def test_a_second_one_before_the_drawing_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = 0
+
+    def in_a_hurry(self: object, *args: object) -> None:
+        nonlocal asked
+        if args[0] == 30 or asked:
+            asked += 1
+            signal.raise_signal(signal.SIGINT)
+
+    around(TrajectoryWriter, "append", lambda: None, in_a_hurry, monkeypatch)
+    around(Run, "__init__", lambda: None, in_a_hurry, monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    Path("moons.yaml").write_text(CONFIG)
+    monkeypatch.setattr("sys.argv", ["toyml", "fit", "--config=moons.yaml", *LONG.split()])
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        assert console() == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert asked == 2
+    said = capsys.readouterr().err
+    assert "toyml report runs/moons/version_0 draws what there is" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, AtOnceError])
+def test_one_that_nobody_answers_is_no_trace_back(
+    error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted() -> None:
+        raise error
+
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr("toyml.cli.main", interrupted)
+    try:
+        assert console() == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("delay", [0.0, 0.1, 0.2, 0.3])
 def test_during_start_up(delay: float, tmp_path: Path) -> None:
     child = started(tmp_path, LONG)
-    while not (tmp_path / "err.txt").exists():
+    while not (tmp_path / "err.txt").exists():  # it has a process group of its own
         time.sleep(0.001)
     time.sleep(delay)
     child.signal(signal.SIGINT)
-    assert child.end() in (130, -signal.SIGINT)
+    assert child.end() == 130
+    assert "Traceback" not in child.errors
     assert "toyml: error" not in child.errors
     folder = tmp_path / "runs/moons/version_0"
     assert not folder.exists() or (folder / "trajectory").is_dir()

@@ -81,9 +81,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return fit
 
 
-def started(folder: Path, words: str, event: int = 0) -> Child:
+def started(folder: Path, words: str, event: int = 0, held: int = -1) -> Child:
     (folder / "moons.yaml").write_text(CONFIG)
-    return Child(folder, ["fit", "--config", "moons.yaml", *words.split()], event)
+    return Child(folder, ["fit", "--config", "moons.yaml", *words.split()], event, held)
 
 
 def rows(path: Path) -> list[str]:

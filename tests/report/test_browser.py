@@ -63,6 +63,15 @@ class Seen:
             "() => new Promise((r) => requestAnimationFrame(() => requestAnimationFrame(r)))"
         )
 
+    def at_rest(self, expression: str) -> Any:
+        """What an expression comes to once it has not changed for a while."""
+        found, before = self.page.evaluate(expression), None
+        while found != before:
+            self.page.wait_for_timeout(300)
+            self.settle()
+            found, before = self.page.evaluate(expression), found
+        return found
+
     def draw_all(self) -> None:
         """Scroll to every panel, so that all are drawn and stay in reach."""
         self.page.evaluate(
@@ -232,8 +241,7 @@ def test_a_click_on_the_loss_jumps_and_the_pointer_previews(perceptron: Seen) ->
     middle, height = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(middle, height)
     page.wait_for_function("last => toyml.stage.frame < last", arg=last)
-    page.wait_for_timeout(300)  # what the pointer previews last is what counts
-    previewed = page.evaluate("() => [toyml.stage.frame, toyml.stage.committed]")
+    previewed = seen.at_rest("() => [toyml.stage.frame, toyml.stage.committed]")
     assert 0 < previewed[0] < last
     assert previewed[1] == last
     page.mouse.move(box["x"] - 200, box["y"] - 150)
@@ -268,10 +276,10 @@ def test_play_advances_and_pauses(perceptron: Seen) -> None:
     page = seen.page
     play = page.locator("[data-control=play]")
     seen.go(0)
-    page.locator("[data-control=speed]").select_option("4")
+    page.locator("[data-control=speed]").select_option("1")  # eight seconds to the end
     play.click()
     assert play.get_attribute("aria-label") == "Pause"
-    page.wait_for_timeout(700)
+    page.wait_for_function("() => toyml.stage.committed > 0")
     play.click()
     assert play.get_attribute("aria-label") == "Play"
     reached = page.evaluate("() => toyml.stage.committed")
@@ -287,18 +295,20 @@ def test_the_space_of_three_units_can_be_turned(started: Any, pages: dict[str, P
         page.locator("#panel-hidden button", has_text="Space").click()
         page.locator("#panel-hidden .plot canvas").first.wait_for()
         page.locator("#panel-hidden").scroll_into_view_if_needed()
-        page.wait_for_timeout(500)
+        seen.at_rest("() => scrollY")
         kinds = {trace["type"] for trace in seen.shown("hidden")}
         assert kinds == {"scatter3d", "mesh3d"}
         camera = "() => document.querySelector('#panel-hidden .plot')._fullLayout.scene.camera.eye"
         before = page.evaluate(camera)
         box = page.locator("#panel-hidden .plot").bounding_box()
         x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-        page.mouse.move(x, y)
-        page.mouse.down()
-        page.mouse.move(x + 60, y + 10, steps=4)
-        page.mouse.up()
-        page.wait_for_timeout(500)
+        for _ in range(10):  # until the space is there to be turned
+            page.mouse.move(x, y)
+            page.mouse.down()
+            page.mouse.move(x + 60, y + 10, steps=4)
+            page.mouse.up()
+            if seen.at_rest(camera) != before:
+                break
         assert page.evaluate(camera) != before
         first = seen.shown("hidden")[0]["x"]
         seen.go(0)
@@ -313,7 +323,10 @@ def test_it_fits_every_screen(
         for size, (width, height) in SIZES.items():
             seen.page.set_viewport_size({"width": width, "height": height})
             seen.draw_all()
-            seen.page.wait_for_timeout(300)  # Plotly follows the window after a moment
+            # Plotly follows the window after a moment.
+            seen.at_rest(
+                "() => [...document.querySelectorAll('.main-svg')].map((x) => x.clientWidth)"
+            )
             fits = "() => document.documentElement.scrollWidth <= innerWidth"
             assert seen.page.evaluate(fits), f"the page is wider than the {size}"
             for name in seen.names():
@@ -325,6 +338,7 @@ def test_it_fits_every_screen(
             assert (tmp_path / f"{size}.png").stat().st_size > 10_000
 
 
+WIDTHS = "() => [...document.querySelectorAll('.main-svg')].map((svg) => svg.clientWidth)"
 INSIDE = """(name) => {
     const figure = document.getElementById(`panel-${name}`);
     const plot = figure.querySelector(".main-svg").getBoundingClientRect();
@@ -336,10 +350,9 @@ INSIDE = """(name) => {
 def test_the_ground_changes_while_the_page_is_open(perceptron: Seen) -> None:
     ink = "() => document.querySelector('#panel-loss .plot')._fullLayout.font.color"
     seen = perceptron
-    assert seen.page.evaluate(ink) == "#24292F"
+    assert seen.at_rest(ink) == "#24292F"
     seen.page.emulate_media(color_scheme="dark")
-    seen.settle()
-    assert seen.page.evaluate(ink) == "#E4E6E9"
+    assert seen.at_rest(ink) == "#E4E6E9"
 
 
 def test_without_javascript_the_page_says_so(started: Any, pages: dict[str, Path]) -> None:

@@ -29,7 +29,7 @@ KEYS = {"model.net.widths": "[2,2,1],[2,3,1],[2,4,1],[2,5,1]", "model.optimizer.
 
 
 def kill_the_waiting(folder: Path, killed: list[int]) -> None:
-    until = time.monotonic() + 90
+    until = time.monotonic() + 240
     while time.monotonic() < until:
         for path in folder.glob("waiting.*"):
             killed.append(int(path.name.split(".")[1]))

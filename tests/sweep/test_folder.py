@@ -236,7 +236,7 @@ def test_a_stopped_process_keeps_its_parts(tmp_path: Path, number: int) -> None:
     while len(done(folder)) < 2 and time.monotonic() < until:
         time.sleep(0.02)
     process.send_signal(number)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=140)
     kept = done(folder)
     assert 2 <= len(kept) < 20
     if number != signal.SIGKILL:
