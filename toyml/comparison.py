@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -127,15 +127,22 @@ def config_differences(runs: Sequence[Run]) -> list[Difference]:
             lookup(run.config, key, MISSING) if key in objects else each.get(key, MISSING)
             for run, each in zip(runs, settings, strict=True)
         )
-        if any(value != values[0] for value in values[1:]):
+        if _differ(values):
             rows.append(Difference(key, values))
-    # Another class has other settings: only those that all the classes share are a difference.
+    # Another class has other settings: a difference is only what is set in several runs otherwise.
     swapped = [row.key.removesuffix("class_path") for row in rows if ".class_path" in row.key]
     return [
         row
         for row in rows
-        if MISSING not in row.values or not any(row.key.startswith(parent) for parent in swapped)
+        if MISSING not in row.values
+        or not any(row.key.startswith(parent) for parent in swapped)
+        or _differ(value for value in row.values if value is not MISSING)
     ]
+
+
+def _differ(values: Iterable[Any]) -> bool:
+    first, *others = values
+    return any(value != first for value in others)
 
 
 def flat_settings(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

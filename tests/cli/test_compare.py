@@ -183,6 +183,18 @@ def test_settings_of_another_class_are_not_listed_one_by_one() -> None:
     assert config_differences([_Config({"k": 1}), _Config({})])[0].values == (1, MISSING)
 
 
+def test_a_setting_that_only_some_classes_have_is_listed_where_it_differs() -> None:
+    plain, heavy, other = (
+        {"a": {"class_path": kind, "init_args": own}}
+        for kind, own in (("S", {"m": 0.0}), ("S", {"m": 0.9}), ("T", {"b": 1}))
+    )
+    found = config_differences([_Config(plain), _Config(heavy), _Config(other)])
+    assert {d.key: d.values for d in found} == {
+        "a.class_path": ("S", "S", "T"),
+        "a.m": (0.0, 0.9, MISSING),
+    }
+
+
 def test_words_for_settings() -> None:
     values = [None, True, 0.1, "torch.nn.ReLU", {"class_path": "A", "init_args": {}}, [1, 2]]
     assert [setting_words(v) for v in values] == [
