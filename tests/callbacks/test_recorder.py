@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from tests.conftest import cloud, small_net, small_task, trainer
+from toyml import optim
 from toyml.callbacks import LastCheckpoint, Recorder
 from toyml.errors import UserError
 from toyml.run import Run
@@ -139,6 +140,10 @@ STATES = {
     "Adam": (partial(torch.optim.Adam, lr=0.05), ["exp_avg", "exp_avg_sq"]),
     "AdamW": (partial(torch.optim.AdamW, lr=0.05), ["exp_avg", "exp_avg_sq"]),
     "Adagrad": (partial(torch.optim.Adagrad, lr=0.05), ["sum"]),
+    "Adadelta": (partial(torch.optim.Adadelta, lr=0.5), ["square_avg", "acc_delta"]),
+    "Rprop": (partial(torch.optim.Rprop, lr=0.05), ["prev", "step_size"]),
+    "toyml's SGD": (partial(optim.SGD, lr=0.5, momentum=0.9), ["momentum_buffer"]),
+    "toyml's AdamW": (partial(optim.AdamW, lr=0.05), ["exp_avg", "exp_avg_sq"]),
 }
 
 

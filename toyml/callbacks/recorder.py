@@ -21,6 +21,7 @@ from torch import Tensor
 from toyml.engine import in_blocks
 from toyml.errors import DivergedError, UnwrittenError, UserError
 from toyml.logger import run_folder, run_logger
+from toyml.optim import SGD, Adam
 from toyml.run import Run, network
 from toyml.trajectory import Trajectory, TrajectoryWriter
 
@@ -243,12 +244,19 @@ def refuse_another_run(writer: TrajectoryWriter, step: int, live: Tensor) -> Non
 
 def state_names(optimizer: torch.optim.Optimizer) -> list[str]:
     """Names of the tensors per parameter that an optimizer keeps (shape of the parameter)."""
-    kinds = {
+    kinds: dict[type[torch.optim.Optimizer], list[str]] = {
         torch.optim.Adam: ["exp_avg", "exp_avg_sq"],
         torch.optim.AdamW: ["exp_avg", "exp_avg_sq"],
+        torch.optim.NAdam: ["exp_avg", "exp_avg_sq"],
+        torch.optim.RAdam: ["exp_avg", "exp_avg_sq"],
+        torch.optim.Adamax: ["exp_avg", "exp_inf"],
         torch.optim.SGD: ["momentum_buffer"],
         torch.optim.RMSprop: ["square_avg", "momentum_buffer"],
         torch.optim.Adagrad: ["sum"],
+        torch.optim.Adadelta: ["square_avg", "acc_delta"],
+        torch.optim.Rprop: ["prev", "step_size"],
+        Adam: ["exp_avg", "exp_avg_sq"],  # toyml.optim's, and AdamW with it
+        SGD: ["momentum_buffer"],
     }
     return next((names for kind, names in kinds.items() if isinstance(optimizer, kind)), [])
 
