@@ -15,7 +15,8 @@ from toyml.callbacks.sweep_figures import SweepFigure, plane
 from toyml.claims import NotApplicable
 from toyml.configured import instantiate
 from toyml.measures import hessian_spectrum, losses
-from toyml.plots.style import BLUE, GREEN, INK, ORANGE, PURPLE, SKY, VERMILLION, dress
+from toyml.palette import BLUE, GREEN, INK, ORANGE, PURPLE, SKY, VERMILLION
+from toyml.plots.style import dress
 from toyml.run import network
 from toyml.sweep.axis import label_of
 from toyml.sweep.basin import places, speeds

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from toyml import plots
 from toyml.callbacks.figure import Drawing, Figure
 from toyml.claims import NotApplicable
-from toyml.plots.style import BLUE, INK, ORANGE, dress
+from toyml.palette import BLUE, INK, ORANGE
+from toyml.plots.style import dress
 from toyml.run import Run
 from toyml.sweep.axis import find_key, label_of, numeric, value_labels
 from toyml.sweep.curvature import limit_line

@@ -10,8 +10,9 @@ from matplotlib.lines import Line2D
 from matplotlib.quiver import Quiver
 from numpy.typing import ArrayLike, NDArray
 
+from toyml.palette import BLUE, GREEN, INK, ORANGE, PURPLE, SKY
 from toyml.plots.curves import plot_curves
-from toyml.plots.style import BLUE, GREEN, INK, ORANGE, PURPLE, SKY, STYLE, Style, as_points
+from toyml.plots.style import STYLE, Style, as_points
 
 FORCE_COLORS = {
     "gradient": BLUE,

@@ -7,7 +7,7 @@ whoever composes the figure ends with ``add_legend``, ``add_colorbar`` and ``set
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -32,8 +32,7 @@ from matplotlib.ticker import (
 from matplotlib.transforms import Bbox, ScaledTranslation
 from numpy.typing import ArrayLike, NDArray
 
-BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
-PURPLE, SKY, INK = "#CC79A7", "#56B4E9", "#24292F"
+from toyml.palette import BLUE, INK, LINES, LOSS, PROBABILITY, STEPS, VERMILLION
 
 # Axes of equal scale leave part of the figure empty; dpi counts for rasterized parts of an SVG too.
 _CROP: Mapping[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.08, "dpi": 160}
@@ -50,25 +49,9 @@ SAVE_OPTIONS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 SAVE_RC: Mapping[str, Any] = MappingProxyType({"svg.hashsalt": "toyml", "svg.fonttype": "path"})
 
 
-def _probability_map() -> Colormap:
-    # The class colors, pale, and white where the model is undecided.
-    return LinearSegmentedColormap.from_list(
-        "probability", ["#A3C9E2", "#D3E5F1", "#FCFCFB", "#F8DFC9", "#F0BC92"]
-    )
-
-
-def _step_map() -> Colormap:
-    # One hue from faint to strong: order is read from lightness, so it survives grey printing.
-    return LinearSegmentedColormap.from_list(
-        "steps", ["#D9D2E3", "#B3A2CB", "#8467AC", "#54307F", "#2A0A4E"]
-    )
-
-
-def _loss_map() -> Colormap:
-    # Light rises with the loss throughout; warm and dark lines stand out on all of it.
-    return LinearSegmentedColormap.from_list(
-        "loss", ["#2F6690", "#6A9BB8", "#A6C6CF", "#D6E4DD", "#F7F4E6"]
-    )
+def _color_map(name: str, colors: Sequence[str]) -> Callable[[], Colormap]:
+    """What makes a color map: every Style has its own, because matplotlib's can be changed."""
+    return lambda: LinearSegmentedColormap.from_list(name, colors)
 
 
 @dataclass(frozen=True)
@@ -95,13 +78,13 @@ class Style:
         marker_size: Area of a data point, points squared, when there are few.
     """
 
-    palette: tuple[str, ...] = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, INK)
+    palette: tuple[str, ...] = LINES
     dashes: tuple[str, ...] = ("-", "--", "-.", ":")
     class_colors: tuple[str, str] = (BLUE, VERMILLION)
     class_markers: tuple[str, str] = ("o", "^")
-    probability_map: Colormap = field(default_factory=_probability_map)
-    loss_map: Colormap = field(default_factory=_loss_map)
-    step_map: Colormap = field(default_factory=_step_map)
+    probability_map: Colormap = field(default_factory=_color_map("probability", PROBABILITY))
+    loss_map: Colormap = field(default_factory=_color_map("loss", LOSS))
+    step_map: Colormap = field(default_factory=_color_map("steps", STEPS))
     ink: str = INK
     muted: str = "#6B7280"
     grid: str = "#E7E9EC"
