@@ -10,6 +10,7 @@ from torch import nn
 from tests.callbacks.test_figures import heights, texts
 from tests.views.test_landscape import curved, line
 from toyml.callbacks import Figure, Landscape, LossLine
+from toyml.callbacks.landscape_figures import first_sentence
 from toyml.views import PlaneThrough, RandomPlane, landscape_view, line_view
 
 
@@ -50,14 +51,15 @@ def test_a_path_in_the_plane_needs_no_proof(tmp_path: Path) -> None:
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_several_losses_share_axes_and_levels(tmp_path: Path, count: int) -> None:
     losses = [nn.L1Loss(), nn.HuberLoss(), nn.SmoothL1Loss()][:count]
-    drawing = Landscape(losses=losses, grid=7).draw(curved(tmp_path))
+    run = curved(tmp_path)
+    drawing = Landscape(losses=losses, grid=7).draw(run)
     panels = drawing.canvas.axes[: count + 1]
     levels = {tuple(ax.collections[0].levels) for ax in panels}  # type: ignore[attr-defined]
     assert len(levels) == 1
     assert len({(ax.get_xlim(), ax.get_ylim()) for ax in panels}) == 1
-    assert [ax.get_title(loc="left") for ax in panels] == ["MSE", "L1", "Huber", "SmoothL1"][
-        : count + 1
-    ]
+    titles = [ax.get_title(loc="left").replace("\n", " ") for ax in panels]
+    assert titles[0] == f"MSE. {first_sentence(landscape_view(run, None, 7).words)}"
+    assert titles[1:] == ["L1", "Huber", "SmoothL1"][:count]
     assert len(drawing.canvas.axes) == count + 4, "two panels beside, one color bar"
 
 

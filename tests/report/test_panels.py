@@ -22,12 +22,13 @@ from toyml.claims import NotApplicable
 from toyml.models import Linear
 from toyml.report import Page, render
 from toyml.report.packing import Levels
-from toyml.report.panels.landscape import DECADES, Ground
+from toyml.report.panels.landscape import DECADES, Arrows, Ground, landscape_panel, noise
 from toyml.report.panels.layout import log_axis
-from toyml.report.scene import Panel, Plot, Scene, moved
+from toyml.report.panels.trust import by_height, trust_plot, verdicts
+from toyml.report.scene import Panel, Plot, Scene, Verdict, moved
 from toyml.report.theme import DARK, LIGHT, painted
 from toyml.run import Run
-from toyml.views import landscape_view
+from toyml.views import forces_view, landscape_view
 
 UNSAFE = {"scattergl", "splom", "parcoords", "scatterpolargl"}
 """Traces whose shaders are made by evaluating text, which the page's policy forbids."""
@@ -243,17 +244,72 @@ def test_a_landscape_shows_the_loss_the_path_and_the_truth_about_both(tmp_path: 
     view = landscape_view(made)
     flat = figure(panel.plots[0], 13, LIGHT)
     assert np.abs(np.asarray(flat.data[0].customdata) - view.surface).max() < 1e-3
-    assert flat.data[2].x == pytest.approx(view.path[:14, 0])
-    assert flat.data[4].x == pytest.approx(view.path[13:14, 0])
+    for here, there in zip(by_height(view), flat.data[2:4], strict=True):
+        assert there.x == pytest.approx(here[:14, 0], nan_ok=True)
+    assert flat.data[5].x == pytest.approx(view.path[13:14, 0])
     truth = figure(panel.plots[2], 13, LIGHT)
-    assert truth.data[2].y == pytest.approx(view.true[13:14])
-    assert truth.data[3].y == pytest.approx(view.on_plane[13:14])
-    assert view.words in panel.caption
+    away = 100 * view.distance / view.extent
+    for place, values in enumerate((view.true, view.on_plane, away)):
+        assert truth.data[place].y == pytest.approx(values)
+        assert truth.data[place + 3].x == pytest.approx([13])
+        assert truth.data[place + 3].y == pytest.approx(values[13:14])
+    assert [trace.yaxis for trace in truth.data] == ["y", "y", "y3"] * 2
+    assert panel.verdicts == [Verdict(view.words, doubt=bool(view.wrong.any()))]
+    assert view.words in panel.alt
     assert [reading.label for reading in panel.readings] == [
         "loss",
         "height in the picture",
         "off the plane",
     ]
+
+
+def test_the_path_is_dotted_where_its_heights_are_wrong(tmp_path: Path) -> None:
+    view = landscape_view(run(tmp_path, mlp(2, 3), 2))
+    true = view.on_plane.copy()
+    true[[4, 9, 10]] *= 2
+    view = view._replace(true=true, words="Far.")
+    assert np.flatnonzero(view.wrong).tolist() == [4, 9, 10]
+    panel = landscape_panel({"run": view})
+    assert panel.verdicts == [Verdict("Far.", doubt=True)]
+    assert "dotted" in panel.caption
+    right, wrong = figure(panel.plots[0], 9, LIGHT).data[2:4]
+    assert np.flatnonzero(np.isnan(right.x)).tolist() == [4, 9]
+    assert np.flatnonzero(np.isfinite(wrong.y)).tolist() == [3, 4, 5, 8, 9]
+    assert wrong.line.dash == "dot"
+    assert wrong.showlegend
+
+
+def test_verdicts_name_the_runs_that_share_them(tmp_path: Path) -> None:
+    view = landscape_view(run(tmp_path, mlp(2, 3), 2))
+    far = view._replace(true=2 * view.on_plane, words="Far.")
+    near = view._replace(true=view.on_plane, words="Near.")
+    assert verdicts({"a": near, "b": far, "c": near}) == [
+        Verdict("a, c: Near."),
+        Verdict("b: Far.", doubt=True),
+    ]
+    assert verdicts({"a": near}) == [Verdict("Near.")]
+    plot = trust_plot({"a": near, "b": far})
+    assert [t["line"]["color"] for t in plot.data[:6]] == ["@line0"] * 3 + ["@line1"] * 3
+    assert [t["showlegend"] for t in plot.data[:6]] == [True, False, False] * 2
+    assert figure(plot, 5, DARK).data[9].y == pytest.approx(far.true[5:6])
+
+
+def test_steps_that_are_all_rounding_have_no_arrow(tmp_path: Path) -> None:
+    made = descended(tmp_path, lr=0.05)
+    forces = forces_view(made)
+    sizes = np.linalg.norm(forces.step, axis=1)
+    arrows = Arrows(forces._replace(residual=0.05 * sizes[-1] / sizes.max()), {"the step": STEP})
+    assert not noise(arrows).any()
+    arrows = Arrows(forces._replace(residual=0.11 * sizes[-1] / sizes.max()), {"the step": STEP})
+    assert noise(arrows).tolist() == [False, False, True]
+    panel = landscape_panel({"run": landscape_view(made)}, arrows)
+    assert "rounding" in panel.caption
+    drawn = [t.x for step in (1, 2) for t in figure(panel.plots[0], step, LIGHT).data[-1:]]
+    assert np.isfinite(drawn[0]).all()
+    assert np.isnan(drawn[1]).tolist() == [False, True]  # its foot alone
+
+
+STEP = np.array([[3.0, 1.0], [2.0, 1.0], [1.0, 1.0]])
 
 
 def test_the_ground_is_the_loss_on_a_scale_that_shows_the_valley(tmp_path: Path) -> None:

@@ -128,8 +128,8 @@ def draw_surfaces(axes: Sequence[Axes], view: LandscapeView) -> None:
         )
         if view.wrong.any() and ax is axes[0]:
             plots.plot_mistrust(ax, view.path, view.wrong)
-        alone = first_sentence(view.words)
-        plots.set_title(ax, alone if len(axes) == 1 else name)
+        said = first_sentence(view.words) if ax is axes[0] else ""
+        plots.set_title(ax, said if len(axes) == 1 else f"{name}. {said}".rstrip(". "))
     assert drawn is not None
     plots.add_legend(axes[0])
     plots.add_colorbar(list(axes), drawn.filled, "loss")

@@ -204,8 +204,8 @@ class PanelView {
     const found = {};
     if (this.plot.time) {
       const at = this.stage.time.at(this.stage.steps[frame]);
-      found.x = [...Array(traces.length), [at, at]];
-      traces.push(this.plot.data.length);
+      found.x = Array(traces.length);
+      this.sides().forEach((_, i) => { found.x.push([at, at]); traces.push(this.plot.data.length + i); });
     }
     for (const { trace, key, values, rows, trail, choice } of this.plot.moves) {
       const row = this.stage.row(rows, frame);
@@ -217,9 +217,12 @@ class PanelView {
     return [found, traces];
   }
 
+  // The vertical axes of a plot over the steps: one, or a second for what is drawn below.
+  sides() { return this.plot.layout.yaxis3 ? ["y", "y3"] : ["y"]; }
+
   // The line of the present step, on an axis of its own that reaches from bottom to top.
-  cursor() {
-    return { type: "scatter", mode: "lines", y: [0, 1], yaxis: "y2", hoverinfo: "skip", showlegend: false,
+  cursor(yaxis) {
+    return { type: "scatter", mode: "lines", y: [0, 1], yaxis, hoverinfo: "skip", showlegend: false,
              line: { color: this.stage.theme["@muted"], width: 1.5 } };
   }
 
@@ -245,8 +248,11 @@ class PanelView {
       Object.assign(layout.xaxis, time.axis(), { unifiedhovertitle: title });
       data[0].hovertemplate = `${data[0].hovertemplate} at step %{customdata:,}`;
       layout.hoverdistance = -1;
-      layout.yaxis2 = { overlaying: "y", range: [0, 1], fixedrange: true, visible: false };
-      data.push(this.cursor());
+      this.sides().forEach((side, i) => {
+        const own = 2 * (i + 1);
+        layout[`yaxis${own}`] = { overlaying: side, range: [0, 1], fixedrange: true, visible: false };
+        data.push(this.cursor(`y${own}`));
+      });
     }
     const [found, traces] = this.changes(stage.frame);
     for (const [key, values] of Object.entries(found)) {

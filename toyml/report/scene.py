@@ -125,6 +125,19 @@ class Reading:
 
 
 @dataclass(frozen=True)
+class Verdict:
+    """What a reader has to know before anything is read from a picture.
+
+    Attributes:
+        words: Whole sentences.
+        doubt: Whether they warn.
+    """
+
+    words: str
+    doubt: bool = False
+
+
+@dataclass(frozen=True)
 class Panel:
     """One picture of the page.
 
@@ -135,6 +148,7 @@ class Panel:
         alt: What it shows, for those who cannot see it.
         plots: One figure, or several to switch between.
         readings: What is written out at every step.
+        verdicts: How far the picture can be trusted; they stand above it.
 
     Raises:
         ValueError: No plot, or no alternative text.
@@ -146,6 +160,7 @@ class Panel:
     alt: str
     plots: Sequence[Plot]
     readings: Sequence[Reading] = ()
+    verdicts: Sequence[Verdict] = ()
 
     def __post_init__(self) -> None:
         if not self.plots:

@@ -47,6 +47,8 @@ def hidden_panel(view: HiddenView) -> Panel:
         words.append("In the space, each row has the activations of three units as coordinates.")
     elif h == 2:
         words.append("In the space, each row has the activations of both units as coordinates.")
+    if h >= 3 and view.classes:
+        words.append("There class 1 has diamonds.")
     if view.plane is not None:
         words.append("The plane is where the output changes its mind.")
     last = int(view.steps[-1])
@@ -171,6 +173,7 @@ def _space(names: list[str], bounds: list[float], three: bool) -> Spec:
             "linecolor": "@muted",
             "tickfont": {"size": 10},
             "nticks": 5,
+            "showspikes": False,
         }
         for place, key in enumerate("xyz")
     }

@@ -15,13 +15,13 @@ from toyml.report.panels.layout import (
     axis,
     bar,
     curve,
-    each_says,
     layout,
     over_steps,
     plain,
     short,
 )
-from toyml.report.scene import Move, Panel, Plot, Reading, Spec
+from toyml.report.panels.trust import by_height, trust_plot, trust_readings, verdicts
+from toyml.report.scene import Move, Panel, Plot, Spec
 from toyml.report.theme import line_token
 
 if TYPE_CHECKING:
@@ -93,36 +93,34 @@ def landscape_panel(views: Mapping[str, LandscapeView], arrows: Arrows | None = 
     low = float(finite.min())
     ground = Ground(low, max(float(np.ptp(finite)), 1e-9 * max(abs(low), 1.0)))
     plots = [_plane(views, ground, arrows), _relief(views, ground)]
-    if alone and not first.whole:
-        plots.append(_trust(first))
+    if not all(view.whole for view in views.values()):
+        plots.append(trust_plot(views))
     if arrows is not None and len(arrows.vectors) > 1:
         plots.append(_sizes(arrows))
-    words = each_says({name: view.words for name, view in views.items()})
-    said = ""
+    found = verdicts(views)
+    words = " ".join(verdict.words for verdict in found)
+    said = ["The ring is where the training started, the dot where it is at the step."]
+    if any(verdict.doubt for verdict in found):
+        said.append("The path is dotted where it is not at the height that the colors show.")
+    if not all(view.whole for view in views.values()):
+        said.append(
+            "Trust shows the true loss (solid), the height in the picture (dashed) and, below, "
+            "how far the path is off the plane, in percent of its extent."
+        )
     if arrows is not None:
-        said = f" {arrows.forces.words} The longest arrow is always of one length: read directions."
+        said += [arrows.forces.words, "The longest arrow is always of one length: read directions."]
+        said += ["Steps that are all rounding have none."] if noise(arrows).any() else []
     return Panel(
         name="landscape",
         title="The path on the loss landscape" if alone else "All paths on one landscape",
-        caption=f"{words}{said}",
+        verdicts=found,
+        caption=" ".join(said),
         alt=f"Contours of {next(iter(first.surfaces))} over {first.names[0]} and {first.names[1]}, "
         f"from {low:.4g} to {finite.max():.4g}, with the path of "
-        f"{'the training' if alone else ' and '.join(views)}. {words}{said}",
+        f"{'the training' if alone else ' and '.join(views)}. {words} {' '.join(said)}",
         plots=plots,
-        readings=_readings(first) if alone and not first.whole else [],
+        readings=trust_readings(first) if alone and not first.whole else [],
     )
-
-
-def _readings(view: LandscapeView) -> list[Reading]:
-    return [
-        Reading("loss", view.true, view.steps),
-        Reading("height in the picture", view.on_plane, view.steps),
-        Reading(
-            "off the plane",
-            [f"{100 * d / (view.extent or 1):.3g} % of the path's extent" for d in view.distance],
-            view.steps,
-        ),
-    ]
 
 
 def _plane(views: Mapping[str, LandscapeView], ground: Ground, arrows: Arrows | None) -> Plot:
@@ -173,13 +171,21 @@ def _plane(views: Mapping[str, LandscapeView], ground: Ground, arrows: Arrows | 
                 "name": "path so far" if alone else plain(name),
                 "line": {"color": color, "width": 2.5},
             },
+            {
+                **path,
+                "name": "heights are not the path's",
+                "showlegend": alone and bool(view.wrong.any()),
+                "line": {"color": color, "width": 2.5, "dash": "dot"},
+            },
             _start(view, color),
             mark(i, color=color, size=11),
         ]
+        right, wrong = by_height(view)
         for key in (0, 1):
             attribute = "xy"[key]
             moves += [
-                Move(len(data) - 3, attribute, view.path[:, key], view.steps, trail=True),
+                Move(len(data) - 4, attribute, right[:, key], view.steps, trail=True),
+                Move(len(data) - 3, attribute, wrong[:, key], view.steps, trail=True),
                 Move(len(data) - 1, attribute, view.path[:, key : key + 1], view.steps),
             ]
     if first.minimum is not None:
@@ -235,6 +241,7 @@ def _add_arrows(data: list[Spec], moves: list[Move], view: LandscapeView, arrows
     with np.errstate(invalid="ignore", divide="ignore"):
         longest = np.hypot(parts[..., 0] / width, parts[..., 1] / height).max(axis=0)
         scale = np.where(longest > 0, LONGEST / longest, 0.0)
+    scale[noise(arrows)] = np.nan
     for i, (name, part) in enumerate(arrows.vectors.items()):
         ends = np.stack([foot, foot + scale[:, None] * part], axis=1)
         whole = i == len(arrows.vectors) - 1
@@ -259,6 +266,13 @@ def _add_arrows(data: list[Spec], moves: list[Move], view: LandscapeView, arrows
             },
         ]
         moves += [Move(len(data) - 1, "xy"[key], ends[:, :, key], forces.steps) for key in (0, 1)]
+
+
+def noise(arrows: Arrows) -> NDArray[np.bool_]:
+    """Which steps [t] are no longer than ten times what rounding makes of the largest one."""
+    lengths = np.linalg.norm(arrows.forces.step, axis=1)
+    found: NDArray[np.bool_] = lengths <= 10 * arrows.forces.residual * np.nanmax(lengths)
+    return found
 
 
 def _relief(views: Mapping[str, LandscapeView], ground: Ground) -> Plot:
@@ -341,6 +355,7 @@ def _relief(views: Mapping[str, LandscapeView], ground: Ground) -> Plot:
             "linecolor": "@muted",
             "tickfont": {"size": 10},
             "nticks": 5,
+            "showspikes": False,
         }
         for key, name in zip("xyz", (*names, "loss"), strict=True)
     }
@@ -364,26 +379,7 @@ def _eye(view: LandscapeView) -> dict[str, float]:
     middle = np.array([view.a.mean(), view.b.mean()])
     side = (view.path[0] - middle) / np.array([np.ptp(view.a), np.ptp(view.b)])
     turn = np.arctan2(side[1], side[0]) + 0.5 if np.isfinite(side).all() and side.any() else -0.8
-    return {"x": float(1.85 * np.cos(turn)), "y": float(1.85 * np.sin(turn)), "z": 1.2}
-
-
-def _trust(view: LandscapeView) -> Plot:
-    """The true loss beside the height in the picture."""
-    data = [
-        curve("true loss", 1, x=view.steps, y=view.true, hovertemplate="%{y:.5g}"),
-        curve("height in the picture", 0, x=view.steps, y=view.on_plane, hovertemplate="%{y:.5g}"),
-        mark(1),
-        mark(0),
-    ]
-    data[1]["line"]["dash"] = "dash"
-    moves = []
-    for trace, values in ((2, view.true), (3, view.on_plane)):
-        moves += [
-            Move(trace, "x", view.steps[:, None], view.steps),
-            Move(trace, "y", values[:, None], view.steps),
-        ]
-    every = np.concatenate([view.true, view.on_plane])
-    return Plot("Trust", data, over_steps("loss", every), moves, time=True)
+    return {"x": float(1.5 * np.cos(turn)), "y": float(1.5 * np.sin(turn)), "z": 1.55}
 
 
 def _sizes(arrows: Arrows) -> Plot:
