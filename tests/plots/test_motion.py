@@ -33,7 +33,14 @@ STARTS: dict[str, Callable[[Any], Motion]] = {
     "space": lambda ax: plots.move_space(ax, SPACE, CLASSES, planes=PLANES),
     "responses": lambda ax: plots.move_responses(ax, G, np.stack([T * G, 1 - T * G / 3], axis=-1)),
     "point": lambda ax: plots.move_point(
-        ax, G, G, FIELDS[-1], np.column_stack([G[:4], G[:4]]), minimum=[0.1, 0.1]
+        ax,
+        G,
+        G,
+        FIELDS[-1],
+        [0, 2, 4, 6],
+        np.column_stack([G[:4], G[:4]]),
+        [0, 1, 4, 6],
+        minimum=[0.1, 0.1],
     ),
     "mark": lambda ax: plots.move_mark(
         ax, [0, 1, 5, 10], [4.0, 3.0, np.nan, 1.0], [0, 1, 4, 10], quantity="loss", log_time=True
@@ -67,6 +74,20 @@ def test_what_stays_is_drawn_and_what_moves_is_not_left_behind(name: str) -> Non
     frames = list(plots.play(figure, [lambda i: motion(there[i])], 4, dpi=60))
     np.testing.assert_array_equal(frames[0], frames[3])
     assert (frames[0] != 255).any()
+
+
+def test_a_point_lies_on_its_path_also_between_two_snapshots() -> None:
+    ax = plots.new_figure(4, 3).subplots()
+    path = [[0.0, 0.0], [0.4, 0.2], [1.0, 1.0]]
+    motion = plots.move_point(ax, G, G, FIELDS[-1], [0, 10, 100], path, [0, 5, 10, 100])
+    shown = [[np.asarray(line.get_xydata()) for line in motion(i)[1:]] for i in range(4)]
+    assert [head[0].tolist() for _, head in shown] == [[0, 0], [0.2, 0.1], [0.4, 0.2], [1, 1]]
+    assert [trail.tolist() for trail, _ in shown] == [
+        path[:1],
+        [path[0], [0.2, 0.1]],
+        path[:2],
+        path,
+    ]
 
 
 def test_words_change_and_have_room_for_the_longest() -> None:

@@ -136,9 +136,8 @@ class MovingLandscape(Moving):
     """The parameters on the loss over the plane that holds most of their path."""
 
     def prepare(self, run: Run, moments: Moments) -> Prepared:
-        """The landscape and the path's shadow on it."""
-        view = views.landscape_view(run, most=moments.most)
-        path = view.path[moments.of(view.steps)]
+        """The landscape and the path's shadow on it, as the report shows them."""
+        view = views.landscape_view(run)  # more snapshots than frames: a path has no corners
         return Prepared(
             "The loss over the parameters"
             if view.whole
@@ -148,7 +147,9 @@ class MovingLandscape(Moving):
                 view.a,
                 view.b,
                 view.surface,
-                path,
+                view.steps,
+                view.path,
+                moments.steps,
                 minimum=view.minimum,
                 names=view.names,
             ),

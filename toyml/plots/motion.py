@@ -304,7 +304,9 @@ def move_point(
     xs: ArrayLike,
     ys: ArrayLike,
     loss: ArrayLike,
+    steps: ArrayLike,
     path: ArrayLike,
+    at: ArrayLike,
     *,
     minimum: ArrayLike | None = None,
     names: tuple[str, str] = ("first parameter", "second parameter"),
@@ -317,7 +319,9 @@ def move_point(
         xs: Horizontal coordinates [g].
         ys: Vertical coordinates [g'].
         loss: Losses [g', g].
-        path: Coordinates of the parameters [t, 2].
+        steps: Steps of the path [s], increasing.
+        path: Coordinates of the parameters [s, 2].
+        at: The step of each frame [t]; between two steps of the path on the line between them.
         minimum: Where the loss is least [2].
         names: Labels of the axes.
         style: Colors and sizes.
@@ -326,7 +330,10 @@ def move_point(
         ax, xs, ys, loss, minimum=minimum, xlabel=names[0], ylabel=names[1], style=style
     )
     add_colorbar(ax, drawn.filled, "loss", style=style)
-    way = np.asarray(path, dtype=float)
+    way, places = np.asarray(path, dtype=float), np.asarray(at, dtype=float)
+    order = np.asarray(steps, dtype=float)
+    heads = np.column_stack([np.interp(places, order, column) for column in way.T])
+    reached = np.searchsorted(order, places)
     (halo,) = ax.plot([], [], color="white", linewidth=style.line_width + 1.8)
     (trail,) = ax.plot([], [], color=style.highlight, linewidth=style.line_width)
     (head,) = ax.plot(
@@ -334,9 +341,10 @@ def move_point(
     )
 
     def motion(i: int) -> list[Artist]:
+        so_far = np.vstack([way[: reached[i]], heads[i]])
         for line in (halo, trail):
-            line.set_data(way[: i + 1, 0], way[: i + 1, 1])
-        head.set_data(way[i : i + 1, 0], way[i : i + 1, 1])
+            line.set_data(*so_far.T)
+        head.set_data(*heads[i : i + 1].T)
         return [halo, trail, head]
 
     return motion
