@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toyml import plots, views
+from toyml.callbacks.landscape_figures import first_sentence
 from toyml.claims import NotApplicable
 from toyml.plots.motion import Motion
 from toyml.run import Run
@@ -139,9 +140,7 @@ class MovingLandscape(Moving):
         """The landscape and the path's shadow on it, as the report shows them."""
         view = views.landscape_view(run)  # more snapshots than frames: a path has no corners
         return Prepared(
-            "The loss over the parameters"
-            if view.whole
-            else f"The loss on a plane with {100 * view.explained:.1f} % of the path",
+            "The loss over the parameters" if view.whole else first_sentence(view.words),
             lambda ax: plots.move_point(
                 ax,
                 view.a,
