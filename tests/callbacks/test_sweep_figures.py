@@ -44,7 +44,51 @@ def test_rates_count_and_show_the_failures(grid: Sweep) -> None:
     assert curve.get_ydata().tolist() == [0, 1, 1, 1]
     assert lower.get_legend_handles_labels()[1] == ["converged", "plateau", "moving", "diverged"]
     assert "7 converged, 3 plateau, 2 diverged" in drawing.caption
-    assert upper.get_title(loc="left") == "Most converge at lr 0.2: 3 of 3"
+    assert upper.get_title(loc="left") == "Most converge at lr 0.2 and 1 other value: 3 of 3"
+
+
+@pytest.mark.parametrize(
+    ("losses", "title"),
+    [
+        ([0.5, 0.5, 0.5], "None of 3 trainings converges"),
+        ([0.0, 0.0, 0.0], "lr makes no difference: 1 of 1 converge at each value"),
+        ([0.5, 0.0, 0.5], "Most converge at lr 0.2: 1 of 1"),
+    ],
+)
+def test_the_title_of_rates_says_what_they_show(
+    tmp_path: Path, losses: list[float], title: str
+) -> None:
+    columns = {"loss": losses, LR: [0.1, 0.2, 0.4]}
+    sweep = written(tmp_path, columns, {LR: [0.1, 0.2, 0.4]}, outcomes={"converged": 0.1})
+    assert SweepRates().draw(sweep).canvas.axes[0].get_title(loc="left") == title
+
+
+def test_every_plateau_is_counted_and_nothing_is_rounded_away(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # One at level 2, two at level 4, ... and one of 3,000 that converged.
+    losses = [0.0, *(2.0**i for i in range(1, 35) for _ in range(i)), *([0.5] * 2404)]
+    sweep = written(tmp_path, {"loss": losses}, outcomes={"converged": 0.1})
+    SweepReport().finish(sweep)
+    printed = capsys.readouterr().out
+    assert f"Of {len(losses):,} trainings: 1 converged, 2,999 plateau" in " ".join(printed.split())
+    assert "<0.1%" in printed
+    assert "It got there at step 50." in printed
+    # The six largest levels, lowest first, and all others together.
+    lines = [line.split() for line in printed.splitlines() if "plateau" in line][1:8]
+    assert [line[2] for line in lines[:1]] == ["0.5"]
+    assert [line[-1] for line in lines] == ["2,404", "30", "31", "32", "33", "34", "435"]
+    assert lines[-1][:3] == ["29", "other", "plateaus"]
+    assert ">5 others<" in (sweep.folder / "report.html").read_text()
+
+
+def test_a_threshold_judged_against_the_best_is_said_to_be_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    SweepReport().finish(written(tmp_path, {"loss": [0.25]}))
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Of 1 training: 1 converged" in printed
+    assert "within 1.0% of the best end on the way from the median start" in printed
 
 
 def test_a_map_shows_every_pair(grid: Sweep) -> None:

@@ -16,8 +16,11 @@ from toyml.data import DampedSine, Rings, Xor
 from toyml.errors import UserError
 from toyml.models import MLP
 from toyml.sweep.cell import rehearse, train_part
+from toyml.sweep.keys import Config
 from toyml.sweep.outcome import Definition
-from toyml.sweep.plan import Config, Part, make_plan
+from toyml.sweep.plan import Part, make_plan
+
+LR = "model.optimizer.lr"
 
 
 def parts(config: Config, seeds: Any = 1, **vary: Any) -> list[Part]:
@@ -59,8 +62,13 @@ def test_seeds_and_numbers_of_the_optimizer() -> None:
 def test_adam_with_betas_of_its_own(kind: str) -> None:
     optimizer = {
         "class_path": f"torch.optim.{kind}",
-        "init_args": {"lr": 0.05, "betas": [0.9, 0.999], "weight_decay": 0.01, "foreach": None},
+        "init_args": {"lr": 0.05, "betas": [0.9, 0.999], "weight_decay": 0.01},
     }
+    # All that a complete config has.
+    flags = ("foreach", "fused", "amsgrad", "maximize", "capturable", "differentiable")
+    optimizer["init_args"] |= dict.fromkeys(flags[:2]) | dict.fromkeys(flags[2:], False)
+    if kind == "Adam":
+        optimizer["init_args"]["decoupled_weight_decay"] = False
     rows = train(config(optimizer=optimizer), 1, **{"model.optimizer.betas.0": [0.5, 0.95]})
     x, y = Xor().arrays()
     for row in rows.iter_rows(named=True):
@@ -204,6 +212,13 @@ class Normalized(nn.Sequential):
         super().__init__(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, 1), nn.Sigmoid())
 
 
+class Dropping(nn.Sequential):
+    """A net that draws random numbers while it trains."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Linear(2, 3), nn.Dropout(0.1), nn.Linear(3, 1), nn.Sigmoid())
+
+
 class Branching(nn.Module):
     """A net that looks at its values."""
 
@@ -223,7 +238,11 @@ class Gate(nn.Module):
 
 @pytest.mark.parametrize(
     ("net", "layer"),
-    [("Normalized", r"1 \(BatchNorm1d\)"), ("Branching", r"gate \(Gate\)")],
+    [
+        ("Normalized", r"1 \(BatchNorm1d\) cannot be mapped .*it writes statistics"),
+        ("Branching", r"gate \(Gate\) cannot be mapped .*depends on the data"),
+        ("Dropping", r"1 \(Dropout\) cannot be mapped .*draws random numbers.*a fit per seed"),
+    ],
 )
 def test_a_layer_that_cannot_be_mapped_is_named(net: str, layer: str) -> None:
     asked = config(net={"class_path": f"{__name__}.{net}"})
@@ -237,5 +256,23 @@ def test_optimizers_that_have_one_setting_for_all() -> None:
     rows = train(asked, 2)
     losses = alone(1, 30, partial(torch.optim.RMSprop, lr=0.01), x, y)
     assert rows["loss"][1] == pytest.approx(losses[30], rel=1e-9)
-    with pytest.raises(UserError, match="RMSprop cannot have lr differ"):
-        train(asked, 1, lr=[0.1, 0.2])
+    cells = parts(asked, 1, lr=[0.1, 0.2])
+    assert [dict(cell.changes) for cell in cells] == [{LR: 0.1}, {LR: 0.2}]
+    faster = train_part(asked, cells[1], Definition())
+    expected = alone(0, 30, partial(torch.optim.RMSprop, lr=0.2), x, y)[30]
+    assert faster["loss"][0] == pytest.approx(expected, rel=1e-9)
+    assert faster[LR].to_list() == [0.2]
+
+
+def test_amsgrad_has_its_rates_in_cells_and_decoupled_decay_is_adamw() -> None:
+    init = {"lr": 0.05, "weight_decay": 0.1, "amsgrad": True, "decoupled_weight_decay": True}
+    asked = config(optimizer={"class_path": "torch.optim.Adam", "init_args": init})
+    x, y = Xor().arrays()
+    cells = parts(asked, 1, lr=[0.05, 0.2])
+    rows = train_part(asked, cells[1], Definition())
+    adam = partial(torch.optim.Adam, **{**init, "lr": 0.2})
+    assert rows["loss"][0] == pytest.approx(alone(0, 30, adam, x, y)[30], rel=1e-9)
+    init["amsgrad"] = False
+    rows = train(asked, 1, lr=[0.05, 0.2])
+    adam = partial(torch.optim.Adam, **{**init, "lr": 0.2})
+    assert rows["loss"][1] == pytest.approx(alone(0, 30, adam, x, y)[30], rel=1e-9)

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toyml.errors import UserError
-from toyml.sweep.plan import Plan, Vary, find, make_plan, override, parse_seeds, word
+from toyml.sweep.keys import override
+from toyml.sweep.plan import Plan, Vary, make_plan, parse_seeds
 
 CONFIG: dict[str, Any] = {
     "seed_everything": 0,
@@ -92,7 +93,10 @@ def test_which_keys_differ_within_a_program(key: str, by_replica: bool) -> None:
         ({"nothing.like.it": "1"}, "has no 'nothing.like.it'"),
         ({LR: "fast,slow"}, "is a number"),
         ({"data.repeats": "1,two"}, "is a number"),
-        ({LR: ""}, "empty range"),
+        ({LR: ""}, "model.optimizer.lr: '' is an empty range"),
+        ({LR: "1,1"}, "model.optimizer.lr: '1,1' holds 1 twice"),
+        ({LR: [0.1, 0.2, 0.1]}, "model.optimizer.lr is varied over 0.1 twice"),
+        ({LR: [0.1, float("nan")]}, "varied over nan; give finite"),
         ({LR: []}, "empty list"),
         ({"initial.output.bias": "1,2"}, "no entry"),
         ({"initial.output.bias[0]": "a,b"}, "give numbers"),
@@ -120,7 +124,7 @@ def test_seeds(given_: Any, seeds: tuple[int, ...]) -> None:
     assert parse_seeds(given_) == seeds
 
 
-@pytest.mark.parametrize("wrong", [0, -3, "1.5", "-1,2", "a,b", [], [True], ["x"]])
+@pytest.mark.parametrize("wrong", [0, -3, "1.5", "-1,2", "a,b", [], [True], ["x"], [1, 2, 1]])
 def test_what_is_no_seed(wrong: Any) -> None:
     with pytest.raises(UserError, match="seed"):
         parse_seeds(wrong)
@@ -131,17 +135,21 @@ def test_parts_hold_a_replica() -> None:
         make_plan(CONFIG, 1, {}, part=0)
 
 
-def test_override_leaves_the_original_alone() -> None:
-    changed = override(CONFIG, {WIDTHS: [2, 3, 1], "data.repeats": 4, "model.net.widths.1": 7})
-    assert find(changed, WIDTHS) == [2, 7, 1]
-    assert find(changed, "data.repeats") == 4
-    assert find(CONFIG, WIDTHS) == [2, 5, 1]
-    for key in ("model.net.width", "data.repeats.first", "model.net.widths.9"):
-        with pytest.raises(UserError, match=key):
-            override(CONFIG, {key: 1})
-
-
-@given(st.none() | st.booleans() | st.lists(st.integers()) | st.text())
-def test_words_tell_values_apart(value: Any) -> None:
-    assert isinstance(word(value), str)
-    assert word(value) == value if isinstance(value, str) else word(value) != value
+@pytest.mark.parametrize(
+    ("change", "cells"),
+    [
+        ({}, 1),
+        ({"model.optimizer": "torch.optim.AdamW"}, 1),
+        ({"model.optimizer": {"class_path": "toyml.optim.Adam"}}, 1),
+        ({"model.optimizer": "torch.optim.RMSprop"}, 2),
+        ({"model.optimizer": "mine.SGD"}, 2),
+        ({"model.optimizer.amsgrad": True}, 2),
+    ],
+)
+def test_settings_that_replicas_must_share_make_cells(change: dict[str, Any], cells: int) -> None:
+    vary = {LR: "0.1,0.2", START: "0,1"}
+    plan = make_plan(override(CONFIG, {**change, LR: 0.1}), 3, vary)
+    assert (plan.cells, plan.replicas) == (cells, 12)
+    # The same where the optimizer is one of the varied keys.
+    varied = make_plan(CONFIG, 3, {**vary, **{key: [value] for key, value in change.items()}})
+    assert (varied.cells, varied.replicas) == (cells, 12)

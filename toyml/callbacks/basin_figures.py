@@ -22,8 +22,8 @@ from toyml.sweep.axis import label_of
 from toyml.sweep.basin import places, speeds
 from toyml.sweep.curvature import highest_sharpness
 from toyml.sweep.folder import Sweep
+from toyml.sweep.keys import end_column
 from toyml.sweep.outcome import CONVERGED, DIVERGED, MOVING, PLATEAU
-from toyml.sweep.plan import end_column
 from toyml.sweep.start import entry
 
 COLORS = {

@@ -102,9 +102,16 @@ class SweepRates(SweepFigure):
         best = max(found, key=lambda r: r.share)
         trials = len(sweep.table) // len(values)
         shown = value_labels(values)[found.index(best)]
-        plots.set_title(
-            upper, f"Most converge at {label} {shown}: {best.successes} of {best.trials}"
-        )
+        counted = f"{best.successes:,} of {best.trials:,}"
+        also = sum(rate.share == best.share for rate in found) - 1
+        if not best.successes:
+            title = f"None of {len(sweep.table):,} trainings converges"
+        elif also == len(values) - 1:
+            title = f"{label} makes no difference: {counted} converge at each value"
+        else:
+            tied = f" and {also} other value{'s' * (also > 1)}" if also else ""
+            title = f"Most converge at {label} {shown}{tied}: {counted}"
+        plots.set_title(upper, title)
         total = counts(sweep.table)
         became = ", ".join(f"{n:,} {name}" for name, n in total.items() if n)
         return Drawing(
@@ -113,7 +120,7 @@ class SweepRates(SweepFigure):
             f"Share of {trials:,} trainings for each {label}, with 95 % Wilson intervals. "
             f"Of all {len(sweep.table):,}: {became}.",
             f"Share of trainings that converge over {label}, best at {shown} with "
-            f"{best.successes} of {best.trials}. Of all: {became}.",
+            f"{counted}. Of all: {became}.",
         )
 
     def _lower(

@@ -27,6 +27,9 @@ from toyml.theory.proportion import wilson_interval
 LISTED = 30
 """Keys with more values have a figure and no table."""
 
+PRINTED = 6
+"""So many plateaus are told apart in the terminal."""
+
 
 class SweepReport(AfterFit):
     """Write ``report.html`` from a sweep's table, figures and verdicts, and close with a summary.
@@ -122,13 +125,20 @@ def measured(sweep: Sweep) -> list[str]:
     counted = {name: n for name, n in summary["outcomes"].items() if n}
     words = ", ".join(f"{n:,} {name}" for name, n in counted.items())
     rate = summary["rate"]
+    definition, several = sweep.settings.outcomes, len(table) > 1
+    relative = (
+        f", within {percent(definition.share)} of the best end on the way from the median start"
+    )
     sentences = [
-        f"Of {len(table):,} trainings: {words}. Converged means a loss below "
-        f"{format_value(summary['threshold'])}; the chance of it lies between {rate['low']:.1%} "
-        f"and {rate['high']:.1%} (95 % Wilson interval)."
+        f"Of {len(table):,} training{'s' * several}: {words}. Converged means a loss below "
+        f"{format_value(summary['threshold'])}{relative * (definition.converged is None)}; the "
+        f"chance of it lies between {percent(rate['low'])} and {percent(rate['high'])} "
+        "(95 % Wilson interval)."
     ]
     converged = rows_with(table, "outcome", CONVERGED)["step"]
-    if len(converged):
+    if len(converged) == 1:
+        sentences.append(f"It got there at step {converged[0]:,}.")
+    elif len(converged):
         quantiles = np.quantile(converged.to_numpy(), [0, 0.5, 1])
         first, middle, last = (f"{round(q):,}" for q in quantiles)
         sentences.append(f"They got there at step {first} to {last}, half of them by {middle}.")
@@ -152,7 +162,7 @@ def outcome_item(sweep: Sweep) -> TableItem:
         "What became of the trainings",
         ("outcome", "trainings", "share", "low", "high", "median step"),
         [
-            (name, count, f"{share:.1%}", f"{low:.1%}", f"{high:.1%}", middle)
+            (name, count, percent(share), percent(low), percent(high), middle)
             for name, count, share, low, high, middle in outcome_rows(sweep)
         ],
         "Low and high: the 95 % Wilson interval of the chance. The step is the first below the "
@@ -163,11 +173,36 @@ def outcome_item(sweep: Sweep) -> TableItem:
 
 def level_items(sweep: Sweep) -> list[TableItem]:
     """The plateaus, lowest first."""
-    levels = sweep.summary.get("levels", [])
-    if not levels:
+    shown, left, rest = largest_levels(sweep, LISTED)
+    if not shown:
         return []
-    rows = [(level["name"], level["loss"], level["count"]) for level in levels[:LISTED]]
+    rows = [(level["name"], level["loss"], level["count"]) for level in shown]
+    rows += [(f"{left:,} others", None, rest)] if left else []
     return [TableItem("Plateaus", ("level", "median loss", "trainings"), rows)]
+
+
+def largest_levels(sweep: Sweep, most: int) -> tuple[list[dict[str, Any]], int, int]:
+    """Up to ``most`` plateaus, the largest ones, lowest first.
+
+    Returns:
+        They, how many plateaus are left out, and how many trainings stopped there.
+    """
+    levels: list[dict[str, Any]] = sweep.summary.get("levels", [])
+    order = sorted(range(len(levels)), key=lambda i: -levels[i]["count"])
+    shown, rest = sorted(order[:most]), order[most:]
+    return [levels[i] for i in shown], len(rest), sum(levels[i]["count"] for i in rest)
+
+
+def percent(share: float) -> str:
+    """A share in tenths of a percent; what is not quite none or all is not rounded to it.
+
+    Example:
+        >>> percent(0.5), percent(0.0), percent(0.00005), percent(0.99999), percent(1.0)
+        ('50.0%', '0.0%', '<0.1%', '>99.9%', '100.0%')
+    """
+    if 0 < share < 0.0005 or 0.9995 <= share < 1:
+        return "<0.1%" if share < 0.5 else ">99.9%"
+    return f"{share:.1%}"
 
 
 def rate_items(sweep: Sweep) -> list[TableItem]:
@@ -181,9 +216,9 @@ def rate_items(sweep: Sweep) -> list[TableItem]:
             (
                 name,
                 f"{r.successes:,} of {r.trials:,}",
-                f"{r.share:.1%}",
-                f"{r.low:.1%}",
-                f"{r.high:.1%}",
+                percent(r.share),
+                percent(r.low),
+                percent(r.high),
             )
             for name, r in zip(names, rates(sweep.table, key), strict=True)
         ]
@@ -200,7 +235,11 @@ def summary_table(sweep: Sweep) -> Table:
         table.add_column(name, justify="left" if name == "outcome" else "right")
     for name, count, share, low, high, middle in outcome_rows(sweep):
         step = "" if middle is None else f"{middle:,.0f}"
-        table.add_row(name, f"{count:,}", f"{share:.1%}", f"{low:.1%} to {high:.1%}", step)
-    for level in sweep.summary.get("levels", [])[:6]:
+        interval = f"{percent(low)} to {percent(high)}"
+        table.add_row(name, f"{count:,}", percent(share), interval, step)
+    levels, left, rest = largest_levels(sweep, PRINTED)
+    for level in levels:
         table.add_row(f"  plateau at {level['name']}", f"{level['count']:,}", "", "", "")
+    if left:
+        table.add_row(f"  {left:,} other plateaus", f"{rest:,}", "", "", "")
     return table

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from toyml.errors import UserError
-from toyml.sweep.plan import word
+from toyml.sweep.keys import word
 
 
 def label_of(key: str, values: Sequence[Any] = ()) -> str:

@@ -18,10 +18,12 @@ from toyml.measures import outputs
 from toyml.measures.forward import evaluating
 from toyml.measures.sides import side_errors
 from toyml.replicas import Replicated, train_replicas
+from toyml.replicas.mapped import step_bytes
 from toyml.replicas.rules import refuse_coupling
 from toyml.run import lookup
+from toyml.sweep.keys import Config, end_column, override
 from toyml.sweep.outcome import Definition
-from toyml.sweep.plan import Config, Part, end_column, override
+from toyml.sweep.plan import Part
 from toyml.sweep.record import diverged_at, first_step, seen_steps, trace_steps
 from toyml.sweep.start import Stack, entry, place, starts
 from toyml.sweep.table import LISTS
@@ -31,6 +33,9 @@ PER_REPLICA: Mapping[type[torch.optim.Optimizer], Callable[..., torch.optim.Opti
     torch.optim.SGD: optim.SGD,
     torch.optim.Adam: optim.Adam,
     torch.optim.AdamW: optim.AdamW,
+    optim.SGD: optim.SGD,
+    optim.Adam: optim.Adam,
+    optim.AdamW: optim.AdamW,
 }
 """Optimizers whose settings may differ among replicas."""
 
@@ -195,12 +200,14 @@ def build_optimizer(
     if not varied:
         return task.optimizer(groups)
     kind = PER_REPLICA.get(type(template))
-    if kind is None:
+    init = dict(lookup(config, "model.optimizer.init_args") or {})
+    if kind is None or init.pop("amsgrad", False):
         raise UserError(
             f"{type(template).__name__} cannot have {', '.join(varied)} differ among replicas; use "
-            "torch.optim.SGD, Adam or AdamW"
+            "torch.optim.SGD, Adam or AdamW, without amsgrad"
         )
-    init = dict(lookup(config, "model.optimizer.init_args") or {})
+    if init.pop("decoupled_weight_decay", False):
+        kind = optim.AdamW
     for how in ("foreach", "fused", "capturable", "differentiable"):
         init.pop(how, None)  # how it is computed; there is one way with settings per replica
     betas = list(template.defaults.get("betas", ()))
@@ -269,41 +276,23 @@ def rehearse(config: Config, part: Part, noted: Sequence[int] = ()) -> None:
     x, y = (a.to(device, dtype) for a in data.arrays())
     stack = Replicated(task.net.to(device, dtype), initial)
     refuse_coupling(build_optimizer(task, stack, changed, settings))
-    batches(data, x, y, steps)
-    task._check_shapes(try_forward(stack, x[:2]), y[:2])
+    block = batches(data, x, y, steps) or Block(x, y, steps, None, False, 0)
+    task._check_shapes(try_forward(stack.template, x[:2]), y[:2])
+    step_bytes(stack, task.loss, block)
 
 
-def try_forward(stack: Replicated, x: Tensor) -> Tensor:
-    """Output of the first replica; a net that cannot be mapped over replicas is told its layer.
+def try_forward(net: nn.Module, x: Tensor) -> Tensor:
+    """Output of the net.
 
     Raises:
-        UserError: A layer writes to itself, draws at random or branches on its values.
+        UserError: It takes other inputs.
     """
     try:
-        with torch.no_grad(), evaluating(stack.template):
-            stack.template(x)
+        with torch.no_grad(), evaluating(net):
+            output: Tensor = net(x)
     except (RuntimeError, ValueError, IndexError) as error:
         raise UserError(
             f"the net does not take inputs of shape {list(x.shape)} "
             f"({' '.join(str(error).split())[:160]}); give its first layer {x.shape[-1]} inputs"
         ) from error
-    entered = ["the net itself"]
-    layers = [(n, m) for n, m in stack.template.named_modules() if n and not any(m.children())]
-    hooks = [
-        layer.register_forward_pre_hook(
-            lambda module, _, name=name: entered.append(f"{name} ({type(module).__name__})")
-        )
-        for name, layer in layers
-    ]
-    try:
-        with torch.no_grad():
-            output: Tensor = stack(x)[0]
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        raise UserError(
-            f"replicas cannot share one program, because of {entered[-1]}: "
-            f"{' '.join(str(error).split())[:160]}"
-        ) from error
-    finally:
-        for hook in hooks:
-            hook.remove()
     return output

@@ -26,9 +26,10 @@ from toyml.sweep.folder import (
     together,
     write_parquet,
 )
+from toyml.sweep.keys import Config
 from toyml.sweep.local import Engine, Job
 from toyml.sweep.outcome import Definition
-from toyml.sweep.plan import Config, Plan, make_plan
+from toyml.sweep.plan import Plan, make_plan
 from toyml.sweep.table import outcome_table, summarize
 
 REHEARSED = 50

@@ -15,8 +15,9 @@ from toyml.errors import UserError
 from toyml.measures import sharpness
 from toyml.run import lookup, network
 from toyml.sweep.folder import Sweep
+from toyml.sweep.keys import Config, override, word
 from toyml.sweep.outcome import CONVERGED
-from toyml.sweep.plan import Config, Vary, override, word
+from toyml.sweep.plan import Vary
 from toyml.theory import stability_limit
 
 LR = "model.optimizer.lr"

@@ -22,7 +22,8 @@ import yaml
 from toyml.errors import UserError
 from toyml.files import beside, replace
 from toyml.run import Run
-from toyml.sweep.plan import Plan, leaves
+from toyml.sweep.keys import leaves
+from toyml.sweep.plan import Plan
 from toyml.sweep.settings import Settings, read_settings
 from toyml.trajectory import Trajectory
 

@@ -11,8 +11,9 @@ import polars as pl
 import torch
 
 from toyml.sweep.cell import train_part
+from toyml.sweep.keys import Config
 from toyml.sweep.outcome import Definition
-from toyml.sweep.plan import Config, Part
+from toyml.sweep.plan import Part
 
 Progress = Callable[[int, float], None]
 """Called with a part's number and the share of it that is done."""

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import copy
-import difflib
 import itertools
-import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from toyml.errors import UserError
+from toyml.sweep.keys import MISSING, Config, find, near, word
 from toyml.sweep.ranges import Value, parse_values
-
-Config = dict[str, Any]
 
 OPTIMIZER_NUMBERS = ("lr", "momentum", "dampening", "weight_decay", "eps", "betas.0", "betas.1")
 """Settings of SGD, Adam and AdamW that may differ among the replicas of one program."""
+
+SPREADING = re.compile(r"((torch|toyml)\.optim\.([a-z]+\.)?)?(SGD|Adam|AdamW)")
+"""Class paths of the optimizers that can do so; of all others each value is a cell."""
 
 INITIAL = re.compile(r"initial\.([A-Za-z_][\w.]*)\[(\d+(?:\s*,\s*\d+)*)\]")
 """One entry of the initial parameters: ``initial.linear.weight[0,0]``."""
@@ -29,8 +28,6 @@ MOST_REPLICAS = 100_000
 PART = 20_000
 """Replicas of a cell that are trained, and kept, at a time."""
 
-MISSING = object()
-
 
 @dataclass(frozen=True)
 class Vary:
@@ -40,10 +37,12 @@ class Vary:
         key: Dotted key of the config, ``init_args`` left out, or an entry of the initial
             parameters, ``initial.<name>[i,j]``.
         values: At least one.
+        apart: Whether each value is a cell, although other optimizers could share a program.
     """
 
     key: str
     values: tuple[Value, ...]
+    apart: bool = False
 
     @property
     def entry(self) -> tuple[str, tuple[int, ...]] | None:
@@ -55,7 +54,8 @@ class Vary:
     def by_replica(self) -> bool:
         """Whether replicas of one program can differ in it."""
         name = self.key.removeprefix("model.optimizer.")
-        return self.entry is not None or (name != self.key and name in OPTIMIZER_NUMBERS)
+        number = name != self.key and name in OPTIMIZER_NUMBERS
+        return self.entry is not None or (number and not self.apart)
 
     @property
     def numbers(self) -> bool:
@@ -160,7 +160,10 @@ def make_plan(
     """
     if part < 1:
         raise UserError(f"part is {part}; give at least 1 replica to a program")
-    plan = Plan(parse_seeds(seeds), tuple(_checked(config, k, v) for k, v in vary.items()), part)
+    keys = tuple(_checked(config, k, v) for k, v in vary.items())
+    if not spreads(config, keys):
+        keys = tuple(replace(v, apart=True) for v in keys)
+    plan = Plan(parse_seeds(seeds), keys, part)
     if plan.replicas > MOST_REPLICAS and not yes:
         raise UserError(
             f"this is {plan.replicas:,} trainings in {plan.cells:,} cells; say --yes if that many "
@@ -193,15 +196,50 @@ def parse_seeds(seeds: Any) -> tuple[int, ...]:
     for seed in found:
         if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
             raise UserError(f"{seed!r} is no seed; give a number of seeds, or range(5,10)")
+    refuse_twice("the seeds hold", found)
     return tuple(found)
 
 
+def spreads(config: Config, vary: Sequence[Vary]) -> bool:
+    """Whether the optimizer's numbers can differ among the replicas of every cell.
+
+    SGD, Adam and AdamW have such a form, Adam with ``amsgrad`` and the others have none.
+    """
+    given = {v.key: v.values for v in vary}
+    kinds = given.get("model.optimizer", (find(config, "model.optimizer"),))
+    names = [kind.get("class_path") if isinstance(kind, Mapping) else kind for kind in kinds]
+    flags = given.get("model.optimizer.amsgrad", (find(config, "model.optimizer.amsgrad"),))
+    flags += tuple(find(kind, "amsgrad") for kind in kinds)
+    return all(SPREADING.fullmatch(str(n)) for n in names) and all(
+        flag in (False, None, MISSING) for flag in flags
+    )
+
+
+def refuse_twice(what: str, values: Sequence[Value]) -> None:
+    """Refuse a value that comes twice: its trainings would count twice.
+
+    Raises:
+        UserError: One does.
+    """
+    written = [word(value) for value in values]
+    twice = [w for w in written if written.count(w) > 1] if len({*written}) < len(written) else []
+    if twice:
+        raise UserError(f"{what} {twice[0]} twice; give each value once")
+
+
 def _checked(config: Config, key: str, given: Any) -> Vary:
-    values = parse_values(given) if isinstance(given, str) else given
+    try:
+        values = parse_values(given) if isinstance(given, str) else given
+    except UserError as error:
+        raise UserError(f"{key}: {error}") from None
     if not isinstance(values, list | tuple):
         values = [values]
     if not values:
         raise UserError(f"{key} is varied over an empty list; give at least one value")
+    refuse_twice(f"{key} is varied over", values)
+    endless = [v for v in values if isinstance(v, float) and not math.isfinite(v)]
+    if endless:
+        raise UserError(f"{key} is varied over {endless[0]}; give finite numbers")
     vary = Vary(key, tuple(values))
     if key == "seed_everything":
         raise UserError("seed_everything is varied with --seeds")
@@ -225,101 +263,3 @@ def _see_that_it_fits(config: Config, vary: Vary) -> None:
     if isinstance(old, int | float) and not isinstance(old, bool) and not vary.numbers:
         shown = ", ".join(map(str, vary.values[:3]))
         raise UserError(f"{vary.key} is a number ({old}), and is to be varied over {shown}")
-
-
-def find(config: Any, key: str) -> Any:
-    """A value by dotted key (``init_args`` may be left out, list items are numbers), or MISSING."""
-    for part in key.split("."):
-        if isinstance(config, Mapping) and part not in config and "init_args" in config:
-            config = config["init_args"]
-        if isinstance(config, Mapping) and part in config:
-            config = config[part]
-        elif isinstance(config, list | tuple) and part.isdigit() and int(part) < len(config):
-            config = config[int(part)]
-        else:
-            return MISSING
-    return config
-
-
-def near(config: Config, key: str) -> str:
-    """A hint with the nearest keys there are, or nothing."""
-    known = {k: None for part in ("model", "data", "trainer") for k in short_keys(config, part)}
-    close = difflib.get_close_matches(key, list(known), n=2, cutoff=0.6)
-    last = key.rsplit(".", 1)[-1]
-    close += [k for k in known if k.rsplit(".", 1)[-1] == last and k not in close][:2]
-    return f"; did you mean {' or '.join(close)}?" if close else ""
-
-
-def short_keys(config: Config, part: str) -> Iterator[str]:
-    """Dotted keys of everything below ``part``, without ``init_args`` and ``class_path``."""
-
-    def walk(value: Any, prefix: str) -> Iterator[str]:
-        yield prefix
-        if isinstance(value, Mapping):
-            for key, item in value.items():
-                if key == "init_args":
-                    yield from itertools.islice(walk(item, prefix), 1, None)
-                elif key != "class_path":
-                    yield from walk(item, f"{prefix}.{key}")
-
-    return itertools.islice(walk(config.get(part), part), 1, None)
-
-
-def leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted key and value of all leaves of a config."""
-    items: Any = ()
-    if isinstance(value, dict):
-        items = value.items()
-    elif isinstance(value, list):
-        items = enumerate(value)
-    if not items:
-        yield prefix[:-1], value
-    for key, item in items:
-        yield from leaves(item, f"{prefix}{key}.")
-
-
-def override(config: Config, changes: Mapping[str, Value]) -> Config:
-    """A copy of a config with values changed by dotted key; ``init_args`` may be left out.
-
-    Raises:
-        UserError: A key that is not in the config.
-
-    Example:
-        >>> override({"data": {"class_path": "A", "init_args": {"n": 1}}}, {"data.n": 2})
-        {'data': {'class_path': 'A', 'init_args': {'n': 2}}}
-        >>> override({"widths": [2, 1, 1]}, {"widths.1": 5})
-        {'widths': [2, 5, 1]}
-    """
-    changed = copy.deepcopy(config)
-    for key, value in changes.items():
-        before, _, last = key.rpartition(".")
-        place = find(changed, before) if before else changed
-        if isinstance(place, dict) and last not in place and "init_args" in place:
-            place = place["init_args"]
-        if isinstance(place, dict) and last in place:
-            place[last] = copy.deepcopy(value)
-        elif isinstance(place, list) and last.isdigit() and int(last) < len(place):
-            place[int(last)] = copy.deepcopy(value)
-        else:
-            raise UserError(f"the config has no {key!r} to override{near(config, key)}")
-    return changed
-
-
-def word(value: Value) -> str:
-    """A value as a word: itself, or JSON for what is no text.
-
-    Example:
-        >>> word([2, 3, 1]), word("torch.nn.ReLU"), word(True)
-        ('[2, 3, 1]', 'torch.nn.ReLU', 'true')
-    """
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def end_column(key: str) -> str:
-    """Column of the last value of a varied initial parameter.
-
-    Example:
-        >>> end_column("initial.linear.weight[0,0]")
-        'end.linear.weight[0,0]'
-    """
-    return "end." + key.removeprefix("initial.")

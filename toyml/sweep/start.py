@@ -14,7 +14,8 @@ from toyml.configured import instantiate
 from toyml.errors import UserError
 from toyml.replicas import seeded_parameters
 from toyml.run import network
-from toyml.sweep.plan import INITIAL, Config
+from toyml.sweep.keys import Config
+from toyml.sweep.plan import INITIAL
 
 Stack = dict[str, Tensor]
 """Parameters of r replicas, [r, ...] by name."""

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toyml.errors import UserError
+from toyml.sweep.keys import word
 from toyml.sweep.outcome import CONVERGED, OUTCOMES, PLATEAU, Definition, Outcomes, judge
-from toyml.sweep.plan import word
 from toyml.theory.proportion import wilson_interval
 
 if TYPE_CHECKING:
