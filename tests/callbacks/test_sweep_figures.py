@@ -88,7 +88,7 @@ def test_a_threshold_judged_against_the_best_is_said_to_be_so(
     SweepReport().finish(written(tmp_path, {"loss": [0.25]}))
     printed = " ".join(capsys.readouterr().out.split())
     assert "Of 1 training: 1 converged" in printed
-    assert "within 1.0% of the best end on the way from the median start" in printed
+    assert "1.0% of the way from the best end back to the median start" in printed
 
 
 def test_a_map_shows_every_pair(grid: Sweep) -> None:

@@ -127,7 +127,7 @@ def measured(sweep: Sweep) -> list[str]:
     rate = summary["rate"]
     definition, several = sweep.settings.outcomes, len(table) > 1
     relative = (
-        f", within {percent(definition.share)} of the best end on the way from the median start"
+        f", {percent(definition.share)} of the way from the best end back to the median start"
     )
     sentences = [
         f"Of {len(table):,} training{'s' * several}: {words}. Converged means a loss below "
