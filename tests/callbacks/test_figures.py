@@ -281,3 +281,20 @@ def test_all_callbacks_of_a_fit_work_on_one_run(tmp_path: Path) -> None:
     (first,), (second,) = (callback.runs for callback in callbacks)
     assert first is second
     assert first.trajectory.steps.tolist() == [0, 1, 2, 3]
+
+
+def test_borders_of_several_classes_are_drawn_above_their_map(tmp_path: Path) -> None:
+    theta = np.arange(1, 5.0)[:, None] * np.array([[1.0, 0, 0, 1, -1, -1]])
+    data = Rows([[3.0, 2.0], [1.0, 2.0], [-1.0, -1.0]], np.eye(3))
+    net = nn.Linear(2, 3, bias=False)
+    run = recorded(tmp_path, theta, data=data, net=net, loss=nn.CrossEntropyLoss())
+    drawing = Boundary(count=3).draw(run)
+    above, below = drawing.canvas.axes[:2]
+    # The border between the first two classes is where x1 = x2 and neither is behind the third.
+    border = np.concatenate([p.vertices for c in above.collections[:1] for p in c.get_paths()])
+    scores = np.sort(np.c_[border, -border.sum(1)], axis=1)
+    assert np.abs(scores[:, 2] - scores[:, 1]).max() < 0.05
+    assert below.get_images()
+    said = texts(drawing.canvas).replace("\n", " ")
+    assert "100 % of the rows are right" in said
+    assert "class 2" in said

@@ -14,8 +14,8 @@ from torch import nn
 
 from tests.conftest import ROOT, small_task, trainer, xor
 from toyml.cli import main
-from toyml.cli.compare import Comparison, named, setting_words, window
-from toyml.comparison import MISSING, config_differences, first_difference
+from toyml.cli.compare import Comparison, named, own_settings, setting_words, window
+from toyml.comparison import MISSING, Difference, config_differences, first_difference
 from toyml.data import NoisyParabola
 from toyml.errors import UserError
 from toyml.models import Linear
@@ -81,6 +81,7 @@ def test_two_learning_rates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert found.page.resolve() == page
     text = page.read_text()
     assert "What does optimizer.lr change?" in text
+    assert "<li><strong>run/version_1</strong> lr 0.2</li>" in text
     assert "run/version_1 parts from run/version_0 at step 1" in text
     drawn = {path.name for path in (page.parent / "figures").iterdir()}
     assert drawn == {f"{s}.{k}" for s in ("losses", "distances", "paths") for k in ("png", "svg")}
@@ -193,6 +194,12 @@ def test_a_setting_that_only_some_classes_have_is_listed_where_it_differs() -> N
         "a.class_path": ("S", "S", "T"),
         "a.m": (0.0, 0.9, MISSING),
     }
+
+
+def test_what_sets_a_run_apart_is_said_in_a_few_words() -> None:
+    found = [Difference(f"model.a{i}", (i, MISSING)) for i in range(7)]
+    assert own_settings(found, 0) == "a0 0, a1 1, a2 2, a3 3, a4 4, 2 more settings"
+    assert own_settings(found[:2], 1) == ""
 
 
 def test_words_for_settings() -> None:

@@ -391,10 +391,61 @@ def test_several_runs_move_together_and_one_that_ended_holds(
         marks = seen.shown("loss")[2:4]
         times = [10 ** mark["x"][0] - 1 for mark in marks]
         assert times == pytest.approx([100, 40], rel=1e-3)
+        said = seen.page.locator(".key li").all_inner_texts()
+        assert said == [
+            "sgd/version_0 max_steps 100, momentum 0.0",
+            "sgd/version_1 max_steps 40, momentum 0.9",
+        ]
+        colors = seen.page.locator(".key li").evaluate_all(
+            "(items) => items.map((item) => getComputedStyle(item).borderLeftColor)"
+        )
+        assert len(set(colors)) == 2
         before = seen.shown("weights")[0]["y"]
         seen.page.locator("#panel-weights select").select_option("1")
         assert seen.shown("weights")[0]["y"] != before
         assert seen.shown("weights")[0]["y"][0] == pytest.approx(-3)
+
+
+def test_the_units_of_several_runs_are_chosen_from_a_menu(
+    started: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folders = []
+    for lr in ("0.1", "0.2", "0.3"):
+        asked = ["--trainer.callbacks", RECORDER, "--model.optimizer.lr", lr]
+        asked += ["--trainer.max_steps", "20"]
+        run = main(["fit", "--config", str(ROOT / "configs" / "xor.yaml"), *asked])
+        assert isinstance(run, Run)
+        folders.append(str(run.folder))
+    main(["compare", *folders, "--out", "three"])
+    with opened(started, Path("three/comparison.html")) as seen:
+        everything_moves(seen)
+        menu = seen.page.locator("#panel-hidden .menu")
+        assert menu.locator("option").all_inner_texts()[-1] == "xor/version_2: space"
+        menu.select_option("5")
+        seen.page.locator("#panel-hidden .plot canvas").first.wait_for()
+        assert {trace["type"] for trace in seen.shown("hidden")} == {"scatter3d"}
+        assert menu.evaluate("(menu) => menu === document.activeElement")
+        assert menu.input_value() == "5"
+        last = seen.shown("hidden")[0]["x"]
+        seen.go(0)
+        assert seen.shown("hidden")[0]["x"] != last
+
+
+def test_below_the_losses_the_distance_moves_with_a_line_of_its_own(
+    started: Any, pages: dict[str, Path]
+) -> None:
+    with opened(started, pages["rings"]) as seen:
+        seen.draw_all()
+        seen.page.locator("#panel-landscape button", has_text="Trust").click()
+        seen.go(3)
+        traces = seen.shown("landscape")
+        at = seen.page.evaluate("() => toyml.stage.time.at(toyml.stage.steps[3])")
+        for line in traces[-2:]:
+            assert line["x"] == pytest.approx([at, at])
+        assert traces[5]["x"] == pytest.approx([at])
+        assert traces[5]["y"][0] > 0
+        assert "holds" in seen.page.locator("#panel-landscape .trust").first.inner_text()
 
 
 @pytest.mark.slow

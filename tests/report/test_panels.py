@@ -151,6 +151,63 @@ def test_units_are_drawn_by_how_many_there_are(tmp_path: Path) -> None:
         )
 
 
+def test_the_units_of_several_runs_are_shown_one_run_at_a_time(tmp_path: Path) -> None:
+    runs = {"a": run(tmp_path / "a", mlp(2, 3), 2), "b": run(tmp_path / "b", mlp(2, 2), 2, t=7)}
+    panel = panels(scene(runs))["hidden"]
+    assert [p.label for p in panel.plots] == ["a: lines", "a: space", "b: lines", "b: space"]
+    assert "3 hidden units of a, 2 hidden units of b" in panel.alt
+    (alone,) = (panels(scene({"b": runs["b"]}))["hidden"],)
+    for mine, theirs in zip(panel.plots[2:], alone.plots, strict=True):
+        assert figure(mine, 4, LIGHT) == figure(theirs, 4, LIGHT)
+
+
+def three_classes(folder: Path) -> Run:
+    """A linear net whose output c is x1, x2 or -x1 - x2, times the step."""
+    turns = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]])
+    theta = np.arange(5.0)[:, None] * turns.reshape(1, 6)
+    x = np.array([[2.0, 0.1], [0.3, 2.0], [-1.5, -1.0], [1.0, 1.5]])
+    data = Rows(x, np.eye(3)[[0, 1, 2, 0]])
+    net = nn.Linear(2, 3, bias=False)
+    return recorded(folder, theta, data=data, net=net, loss=nn.CrossEntropyLoss())
+
+
+def test_of_several_classes_the_largest_output_has_its_color(tmp_path: Path) -> None:
+    made = scene({"run": three_classes(tmp_path)})
+    panel = panels(made)["boundary"]
+    (plot,) = panel.plots
+    field, *clouds = figure(plot, 4, LIGHT).data
+    across, up = np.meshgrid(field.x, field.y)
+    scores = np.stack([across, up, -across - up], axis=-1)
+    assert (np.asarray(field.customdata).round() == scores.argmax(-1)).mean() > 0.999
+    # z is in [c, c + 1) for class c, and nearer to c the surer the net is.
+    assert (np.floor(np.asarray(field.z)) == scores.argmax(-1)).mean() > 0.999
+    sure, unsure = (np.abs(across - ax) + np.abs(up - ay) for ax, ay in ((2, -1), (1.2, 1.1)))
+    assert np.asarray(field.z).ravel()[sure.argmin()] < 0.1
+    assert np.asarray(field.z).ravel()[unsure.argmin()] > 0.5
+    assert [cloud.name for cloud in clouds] == ["class 0", "class 1", "class 2"]
+    assert len({cloud.marker.color for cloud in clouds}) == 3
+    assert len({cloud.marker.symbol for cloud in clouds}) == 3
+    (accuracy,) = panel.readings
+    assert list(accuracy.values)[1:] == [0.75] * 4
+    figure(plot, 0, DARK)
+
+
+def test_maps_of_several_runs_are_shown_one_at_a_time(tmp_path: Path) -> None:
+    panel = panels(scene({n: three_classes(tmp_path / n) for n in "ab"}))["boundary"]
+    assert [plot.label for plot in panel.plots] == ["a", "b"]
+    assert [reading.label for reading in panel.readings] == ["accuracy, a", "accuracy, b"]
+
+
+def test_colors_of_classes_increase_from_0_to_1() -> None:
+    for k in range(2, 8):
+        for theme in (LIGHT, DARK):
+            places = [stop[0] for stop in theme[f"@classes{k}"]]
+            assert places[0] == 0
+            assert places[-1] == 1
+            assert places == sorted(places)
+            assert len(places) == 2 * k
+
+
 def test_what_a_panel_shows_is_what_was_recorded(tmp_path: Path) -> None:
     made = run(tmp_path, Linear(2), 2)
     parameters = made.trajectory.parameters.flat

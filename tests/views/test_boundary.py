@@ -12,7 +12,15 @@ from tests.conftest import Rows
 from toyml.claims import NotApplicable
 from toyml.models import Linear
 from toyml.run import Run
-from toyml.views import boundary_view, fit_view, hidden_view, loss_view, rows_view, weights_view
+from toyml.views import (
+    boundary_view,
+    classes_view,
+    fit_view,
+    hidden_view,
+    loss_view,
+    rows_view,
+    weights_view,
+)
 
 THETA = np.array([[0.0, 0.0, 0.0], [2.0, -1.0, 0.5]])
 X, Y = [[3.0, 2.0], [1.0, 1.0]], [[1.0], [0.0]]
@@ -119,3 +127,47 @@ def test_nothing_is_perturbed(tmp_path: Path) -> None:
     assert torch.equal(torch.get_rng_state(), state)
     assert run.net.training
     assert all(torch.equal(before[k], v) for k, v in run.net.state_dict().items())
+
+
+def several(folder: Path, y: list[list[float]], net: nn.Module | None = None) -> Run:
+    net = net or nn.Linear(2, 3, bias=False)
+    theta = np.array([[1.0, 0.0, 0.0, 1.0, -1.0, -1.0], [2.0, 0.0, 0.0, 2.0, np.nan, -2.0]])
+    return recorded(folder, theta, data=Rows(X, y), net=net, loss=nn.MSELoss())
+
+
+def test_the_winner_is_the_largest_output_and_leads_by_their_difference(tmp_path: Path) -> None:
+    view = classes_view(several(tmp_path, [[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]), grid=7)
+    across, up = np.meshgrid(view.xs, view.ys)
+    scores = np.sort(np.stack([across, up, -across - up], axis=-1), axis=-1)
+    assert np.abs(view.lead[0] - (scores[..., 2] - scores[..., 1])).max() < 1e-12
+    assert view.count == 3
+    assert view.y.tolist() == [1, 0]
+    assert view.accuracy[0] == 0.5  # (3, 2) is said to be class 0, (1, 1) too, which it is
+    assert np.isnan(view.lead[1]).all()
+
+
+@pytest.mark.parametrize(
+    ("y", "why"),
+    [
+        ([[0.0, 1.0, 1.0], [1.0, 0.0, 0.0]], "not one class"),
+        ([[0.0, 0.5, 0.5], [1.0, 0.0, 0.0]], "not one class"),
+        ([[0.0], [1.0]], r"shapes \[2, 2\] and \[2, 1\]"),
+        ([[0.0] * 7 + [1.0], [1.0] + [0.0] * 7], "8 classes, and colors for 7"),
+    ],
+)
+def test_what_is_not_a_few_classes_has_no_map(
+    y: list[list[float]], why: str, tmp_path: Path
+) -> None:
+    with pytest.raises(NotApplicable, match=why):
+        classes_view(several(tmp_path, y))
+
+
+def test_units_of_a_net_of_several_classes_are_seen(tmp_path: Path) -> None:
+    net = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 3))
+    theta = np.random.default_rng(0).normal(size=(4, 21))
+    y = [[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    view = hidden_view(recorded(tmp_path, theta, data=Rows(X, y), net=net, loss=nn.MSELoss()))
+    assert view.classes
+    assert view.y.tolist() == [1, 2]
+    assert view.plane is None
+    assert view.lines is not None

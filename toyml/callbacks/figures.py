@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from toyml import measures, plots, theory
+from toyml.callbacks.class_map import draw_classes
 from toyml.callbacks.figure import Drawing, Figure
 from toyml.callbacks.references import Reference, all_lines, plane_data
 from toyml.claims import NotApplicable
@@ -22,6 +23,9 @@ GRID = 161  # points per side of a drawn plane
 
 class Boundary(Figure):
     """The decision boundary over the steps, above the final decision surface.
+
+    Of a net with an output for each of several classes, the borders between them above the final
+    map of classes.
 
     Args:
         references: Exact lines to draw with it.
@@ -47,6 +51,8 @@ class Boundary(Figure):
 
     def draw(self, run: Run) -> Drawing:
         """Evaluate the chosen snapshots on a grid and draw their contours."""
+        if run.data[1].shape[1] > 1:
+            return draw_classes(run, self.count)
         x, y = plane_data(run)
         indices = run.trajectory.thinned_log(self.count)
         steps = run.trajectory.steps[indices]

@@ -60,9 +60,7 @@ def scene(runs: Mapping[str, Run]) -> Scene | None:
             left_out[name] = f"{type(error).__name__}: {said}" if said else type(error).__name__
 
     add("The plane of the inputs", lambda: inputs_panel(runs))
-    if len(runs) == 1:
-        (run,) = runs.values()
-        add("What the hidden units do", lambda: panels.hidden_panel(views.hidden_view(run)))
+    add("What the hidden units do", lambda: panels.hidden_panel(each(runs, views.hidden_view)))
     add("The landscape", lambda: landscape_panel(runs))
     add("The loss", lambda: panels.loss_panel(each(runs, views.loss_view)))
     add("The parameters", lambda: panels.weights_panel(weights(runs)))
@@ -199,6 +197,8 @@ def inputs_panel(runs: Mapping[str, Run]) -> Panel:
         return panels.boundary_panel(each(runs, views.boundary_view), references(runs))
     with suppress(NotApplicable):
         return panels.fit_panel(each(runs, views.fit_view))
+    with suppress(NotApplicable):
+        return panels.classes_panel(each(runs, views.classes_view))
     return panels.rows_panel(each(runs, views.rows_view))
 
 

@@ -34,11 +34,13 @@ from toyml.configured import see_classes
 from toyml.errors import UserError
 from toyml.plots.style import SAVE_OPTIONS, STYLE
 from toyml.report import FigureItem, Page, TableItem, format_value, write
+from toyml.report.scene import Scene
 from toyml.run import Run
 from toyml.trust import UntrustedError
 
 BEYOND = 1e-6  # a difference that is more than rounding of float32
 DRAWN = 1500
+NAMED = 5  # settings that say beside the slider what sets a run apart
 
 # A run has one color on the whole page: curves take the order in which plot_paths takes them.
 AS_PATHS = dataclasses.replace(STYLE, palette=STYLE.palette[1:] + STYLE.palette[:1])
@@ -126,7 +128,7 @@ def compare(folders: Sequence[Path], out: Path | None = None, trust: bool = Fals
         answer=[*answers(runs, differences, parted, ends), *left_out],
         tables=tables,
         figures=figures,
-        scene=scene(runs),
+        scene=moving(runs, differences),
         command="python -m toyml compare " + " ".join(str(run.folder) for run in runs.values()),
     )
     path = write(page, folder / "comparison.html")
@@ -223,6 +225,35 @@ def answers(
 def shortest(run: Run, value: float) -> str:
     """A parameter in as many digits as tell it from its neighbours in the run's precision."""
     return str(run.trajectory.parameters.flat.dtype.type(value))
+
+
+def moving(runs: Mapping[str, Run], differences: Sequence[Difference]) -> Scene | None:
+    """What moves on the page, with what sets each run apart."""
+    made = scene(runs)
+    said = {name: own_settings(differences, i) for i, name in enumerate(runs)}
+    return made and dataclasses.replace(made, about=said if any(said.values()) else {})
+
+
+def own_settings(differences: Sequence[Difference], place: int) -> str:
+    """The settings by which a run differs from others, in a few words.
+
+    Example:
+        >>> found = [
+        ...     Difference("model.optimizer.class_path", ("torch.optim.SGD", "torch.optim.Adam")),
+        ...     Difference("model.optimizer.momentum", (0.9, MISSING)),
+        ... ]
+        >>> own_settings(found, 0), own_settings(found, 1)
+        ('SGD, momentum 0.9', 'Adam')
+    """
+    words = []
+    for key, values in differences[:NAMED]:
+        text = setting_words(values[place])
+        if values[place] is MISSING:
+            continue
+        name = key.rsplit(".", 1)[-1]
+        words.append(text.rsplit(".", 1)[-1] if name == "class_path" else f"{name} {text}")
+    more = len(differences) - NAMED
+    return ", ".join([*words, f"{more} more settings"] if more > 0 else words)
 
 
 def setting_table(runs: Mapping[str, Run], differences: Sequence[Difference]) -> TableItem:

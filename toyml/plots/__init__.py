@@ -12,6 +12,7 @@ from toyml.plots.boundary import (
     plot_boundaries,
     plot_decision_surface,
 )
+from toyml.plots.classes import plot_class_map, plot_class_points
 from toyml.plots.compare import plot_overlay, plot_paths
 from toyml.plots.curvature import Curvature, plot_curvature
 from toyml.plots.curves import plot_curves, plot_law, plot_parameters
@@ -118,6 +119,8 @@ __all__ = [
     "plot_activations_3d",
     "plot_basins",
     "plot_boundaries",
+    "plot_class_map",
+    "plot_class_points",
     "plot_curvature",
     "plot_curves",
     "plot_decision_surface",

@@ -165,21 +165,7 @@ class PanelView {
   tools() {
     const bar = this.figure.querySelector(".tools");
     bar.replaceChildren();
-    if (this.spec.plots.length > 1) {
-      const group = document.createElement("div");
-      group.className = "switch";
-      group.setAttribute("role", "group");
-      group.setAttribute("aria-label", "what is shown");
-      this.spec.plots.forEach((plot, i) => {
-        const button = document.createElement("button");
-        button.type = "button";
-        button.textContent = plot.label;
-        button.setAttribute("aria-pressed", String(i === this.shown));
-        button.addEventListener("click", () => { this.show(i); bar.querySelectorAll("button")[i].focus(); });
-        group.append(button);
-      });
-      bar.append(group);
-    }
+    if (this.spec.plots.length > 1) bar.append(this.spec.plots.length > 4 ? this.menu() : this.tabs());
     this.plot.choices.forEach((choice, i) => {
       if (choice.options.length < 2 || (choice.options.length === this.plot.choices.length)) return;
       const label = document.createElement("label"), select = document.createElement("select");
@@ -189,6 +175,31 @@ class PanelView {
       label.append(`${choice.label} `, select);
       bar.append(label);
     });
+  }
+
+  tabs() {
+    const group = document.createElement("div");
+    group.className = "switch";
+    group.setAttribute("role", "group");
+    group.setAttribute("aria-label", "what is shown");
+    this.spec.plots.forEach((plot, i) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = plot.label;
+      button.setAttribute("aria-pressed", String(i === this.shown));
+      button.addEventListener("click", () => { this.show(i); this.figure.querySelectorAll(".switch button")[i].focus(); });
+      group.append(button);
+    });
+    return group;
+  }
+  // More than a row of buttons holds.
+  menu() {
+    const select = document.createElement("select");
+    select.className = "menu";
+    select.setAttribute("aria-label", "what is shown");
+    this.spec.plots.forEach((plot, i) => select.append(new Option(plot.label, i, false, i === this.shown)));
+    select.addEventListener("change", () => { this.show(Number(select.value)); this.figure.querySelector(".menu").focus(); });
+    return select;
   }
 
   show(i) {
@@ -426,6 +437,7 @@ class Stage {
       if (losses.length > 1) item.style.setProperty("--run", this.theme[`@line${i % 7}`]);
       return item;
     }));
+    this.lab.querySelectorAll(".key li").forEach((item, i) => item.style.setProperty("--run", this.theme[`@line${i % 7}`]));
     this.control.held.textContent = held.join("; ");
     const loss = losses.map(([name, value]) => `${name ? `${name}: ` : ""}loss ${value}`).join(", ");
     this.control.slider.setAttribute("aria-valuetext", `${text}${loss && `, ${loss}`}`);

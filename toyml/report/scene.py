@@ -181,6 +181,7 @@ class Scene:
             slider.
         left_out: For a panel that cannot be made, its name and why.
         log: Whether time is logarithmic at first.
+        about: For several runs what sets each apart, by name; may be empty.
 
     Raises:
         ValueError: No steps, or two panels of one name.
@@ -194,6 +195,7 @@ class Scene:
     )
     left_out: Mapping[str, str] = field(default_factory=dict)
     log: bool = False
+    about: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         names = [panel.name for panel in self.panels]

@@ -32,8 +32,35 @@ def colorscale(colors: Sequence[str]) -> list[list[float | str]]:
     return [[i / (len(colors) - 1), color] for i, color in enumerate(colors)]
 
 
+def class_colors(lines: Sequence[str], ground: str, k: int) -> list[list[float | str]]:
+    """Colors over [0, k]: class c from its own color, half faded, at c to the ground before c + 1.
+
+    Example:
+        >>> class_colors(["#ff0000", "#0000ff"], "#ffffff", 2)[:2]
+        [[0.0, '#ff8080'], [0.4999, '#ffffff']]
+    """
+    found: list[list[float | str]] = []
+    for c in range(k):
+        end = 1.0 if c == k - 1 else (c + 0.9998) / k
+        found += [[c / k, blended(lines[c], ground)], [end, ground]]
+    return found
+
+
+def blended(first: str, second: str) -> str:
+    """The color halfway between two.
+
+    Example:
+        >>> blended("#000000", "#ffffff")
+        '#808080'
+    """
+    pairs = zip(bytes.fromhex(first[1:]), bytes.fromhex(second[1:]), strict=True)
+    return "#" + bytes((a + b + 1) // 2 for a, b in pairs).hex()
+
+
 def _theme(lines: Sequence[str], probability: Sequence[str], loss: Sequence[str]) -> dict[str, Any]:
+    undecided = probability[len(probability) // 2]
     return {
+        **{f"@classes{k}": class_colors(lines, undecided, k) for k in range(2, len(lines) + 1)},
         **{f"@line{i}": color for i, color in enumerate(lines)},
         "@class0": lines[0],
         "@class1": lines[1],

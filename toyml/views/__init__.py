@@ -5,6 +5,7 @@ and words, and draws nothing. What is drawn is thinned here, never the record.
 """
 
 from toyml.views.boundary import BoundaryView, boundary_view
+from toyml.views.classes import ClassesView, classes_view
 from toyml.views.curvature import CurvatureView, curvature_view
 from toyml.views.fit import FitView, fit_view
 from toyml.views.forces import ForcesView, forces_view
@@ -28,6 +29,7 @@ from toyml.views.weights import WeightsView, weights_view
 
 __all__ = [
     "BoundaryView",
+    "ClassesView",
     "CurvaturePlane",
     "CurvatureView",
     "FilterNormalizedPlane",
@@ -45,6 +47,7 @@ __all__ = [
     "RunPlane",
     "WeightsView",
     "boundary_view",
+    "classes_view",
     "curvature_view",
     "fit_view",
     "forces_view",

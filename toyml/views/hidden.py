@@ -15,7 +15,7 @@ from toyml.views.boundary import square
 from toyml.views.fit import line
 from toyml.views.frames import frames
 from toyml.views.kept import kept
-from toyml.views.rows import labelled, some_of_each, two_classes
+from toyml.views.rows import some_of_each, targets
 
 CORNERS = 6  # of the widest polygon that a plane cuts out of a cube
 
@@ -26,9 +26,9 @@ class HiddenView(NamedTuple):
     Attributes:
         steps: Numbers of updates done [t].
         x: Rows of the data that are shown [n, d].
-        y: Their targets [n].
+        y: Their targets, or the numbers of their classes [n].
         total: Number of rows in the data.
-        classes: Whether all targets are 0 or 1.
+        classes: Whether they belong to classes.
         activations: Of the last hidden layer [t, n, h].
         lines: For two inputs the line of each unit of the first layer, cut off at the box of the
             picture, [t, h1, 2 ends, 2 coordinates], NaN where it misses the box; else ``None``.
@@ -67,7 +67,7 @@ def hidden_view(run: Run, most: int = 100, rows: int = 240, points: int = 201) -
     Raises:
         NotApplicable: The net is not a chain with a hidden layer, or nothing was recorded.
     """
-    x, y = labelled(run)
+    x, y, classes = targets(run)
     chosen = frames(run, most)
     if not len(chosen):
         raise NotApplicable("the run has recorded no step")
@@ -79,7 +79,6 @@ def hidden_view(run: Run, most: int = 100, rows: int = 240, points: int = 201) -
         seen = measures.activations(run.net, parameters, x[shown]).double().numpy()
     except ValueError as why:
         raise NotApplicable(str(why)) from why
-    classes = two_classes(y)
     lines, normals, box = unit_lines(parameters, x) if x.shape[1] == 2 else (None, None, None)
     grid, responses = None, None
     if x.shape[1] == 1:

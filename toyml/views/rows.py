@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -85,6 +86,41 @@ def labelled(run: Run) -> tuple[Tensor, Tensor]:
     if x.ndim != 2 or y.ndim != 2 or y.shape[1] != 1 or not len(x):
         raise NotApplicable(f"the data have shapes {list(x.shape)} and {list(y.shape)}")
     return x, y
+
+
+def classed(run: Run) -> tuple[Tensor, Tensor, int]:
+    """Rows x [n, d], the number of each row's class [n], and how many classes there are.
+
+    Of data whose targets have a column for each class, 1 for the row's own and 0 for the others.
+
+    Raises:
+        NotApplicable: The run's data are something else.
+    """
+    try:
+        x, y = run.data
+    except UserError as why:
+        raise NotApplicable(str(why)) from why
+    if x.ndim != 2 or y.ndim != 2 or y.shape[1] < 2 or not len(x):
+        raise NotApplicable(f"the data have shapes {list(x.shape)} and {list(y.shape)}")
+    if not two_classes(y) or not bool((y.sum(1) == 1).all()):
+        raise NotApplicable(f"the {y.shape[1]} targets of a row are not one class out of several")
+    return x, y.argmax(1), y.shape[1]
+
+
+def targets(run: Run) -> tuple[Tensor, Tensor, bool]:
+    """Rows x [n, d], their targets or the numbers of their classes [n, 1], and whether the latter.
+
+    Raises:
+        NotApplicable: The data have several targets that are not one class out of several.
+    """
+    try:
+        x, y = labelled(run)
+    except NotApplicable:
+        with suppress(NotApplicable):
+            x, index, _ = classed(run)
+            return x, index[:, None], True
+        raise
+    return x, y, two_classes(y)
 
 
 def predictions(run: Run, parameters: measures.Parameters, x: Tensor) -> Tensor:

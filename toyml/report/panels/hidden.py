@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,42 +26,74 @@ from toyml.report.theme import line_token
 if TYPE_CHECKING:
     from toyml.views.hidden import HiddenView
 
+SOLIDS = ("circle", "diamond", "square", "cross", "x", "circle-open", "diamond-open")
+"""Symbols of classes in space, which has no triangles."""
+
 ARROW = 0.06  # length of the stroke to the side where a unit is on, as a share of the picture
 
 
-def hidden_panel(view: HiddenView) -> Panel:
-    """What the hidden units of one run do."""
-    h = view.activations.shape[2]
+def hidden_panel(views: Mapping[str, HiddenView]) -> Panel:
+    """What the hidden units do; of several runs one at a time.
+
+    Args:
+        views: By name of the run; of one run the name is not shown.
+    """
+    alone = len(views) == 1
+    drawn = [(name, plot) for name, view in views.items() for plot in plots_of(view)]
+    counts = {name: view.activations.shape[2] for name, view in views.items()}
+    first = next(iter(views.values()))
+    if alone:
+        (h,) = counts.values()
+        units = f"{h} hidden unit{'s' if h > 1 else ''}"
+        title = f"The {units}" if h > 1 else "The hidden unit"
+    else:
+        units = ", ".join(
+            f"{h} hidden unit{'s' if h > 1 else ''} of {n}" for n, h in counts.items()
+        )
+        title = "The hidden units of each run"
+    said = " ".join(dict.fromkeys(s for view in views.values() for s in words_of(view)))
+    kinds = dict.fromkeys(plot.label.lower() for _, plot in drawn)
+    last = int(max(view.steps[-1] for view in views.values()))
+    return Panel(
+        name="hidden",
+        title=title,
+        caption=said + of_rows(len(first.x), first.total),
+        alt=f"{', '.join(kinds).capitalize()} of {units} from step {first.steps[0]:,} to "
+        f"{last:,}, with {len(first.x):,} rows. {said}",
+        plots=[
+            plot if alone else replace(plot, label=f"{name}: {plot.label.lower()}")
+            for name, plot in drawn
+        ],
+    )
+
+
+def plots_of(view: HiddenView) -> list[Plot]:
+    """All that can be drawn of one run's units."""
     plots = []
     if view.lines is not None:
         plots.append(lines_plot(view))
     if view.responses is not None:
         plots.append(responses_plot(view))
-    plots.append(space_plot(view))
-    units = f"{h} hidden unit{'s' if h > 1 else ''}"
+    return [*plots, space_plot(view)]
+
+
+def words_of(view: HiddenView) -> list[str]:
+    """How to read it, in sentences."""
+    h, shapes = view.activations.shape[2], view.classes and view.y.max() < 2
     words = []
     if view.lines is not None:
         words.append("A unit switches at its line; the short stroke points to where it is on.")
-        words += [SHAPES.strip()] if view.classes else []
+        words += [SHAPES.strip()] if shapes else []
     if view.responses is not None:
         words.append("Each curve is the activation of one unit over the input.")
     if h >= 3:
         words.append("In the space, each row has the activations of three units as coordinates.")
+        words += ["There class 1 has diamonds."] if shapes else []
     elif h == 2:
         words.append("In the space, each row has the activations of both units as coordinates.")
-    if h >= 3 and view.classes:
-        words.append("There class 1 has diamonds.")
     if view.plane is not None:
         words.append("The plane is where the output changes its mind.")
-    last = int(view.steps[-1])
-    return Panel(
-        name="hidden",
-        title=f"The {units}" if h > 1 else "The hidden unit",
-        caption=" ".join(words) + of_rows(len(view.x), view.total),
-        alt=f"{', '.join(p.label.lower() for p in plots).capitalize()} of {units} from step "
-        f"{view.steps[0]:,} to {last:,}, with {len(view.x):,} rows. {' '.join(words)}",
-        plots=plots,
-    )
+    return words
 
 
 def lines_plot(view: HiddenView) -> Plot:
@@ -76,7 +110,7 @@ def lines_plot(view: HiddenView) -> Plot:
     strokes = np.stack([view.lines[:, :, 0], view.lines[:, :, 1], gap, middle, tip], axis=2)
     data = points(view.x[:, 0], view.x[:, 1], view.y, view.classes)
     moves = []
-    colors = [i for i in range(7) if i not in (0, 1)] if view.classes else list(range(7))
+    colors = free_colors(view)
     for unit in range(h):
         line = curve(f"unit {unit + 1}", colors[unit % len(colors)], hoverinfo="name")
         line["line"]["width"] = 2.5
@@ -87,6 +121,12 @@ def lines_plot(view: HiddenView) -> Plot:
         data.append(line)
     frame = plane("x₁", "x₂", np.array([xmin, xmax]), np.array([ymin, ymax]))
     return Plot("Lines", data, frame, moves)
+
+
+def free_colors(view: HiddenView) -> list[int]:
+    """Places in the palette that no class has taken; all of them where there are no classes."""
+    taken = max(2, int(view.y.max()) + 1) if view.classes else 0
+    return list(range(taken % 7, 7))
 
 
 def responses_plot(view: HiddenView) -> Plot:
@@ -199,10 +239,9 @@ def _groups(view: HiddenView) -> list[tuple[str, Any, Spec]]:
             (
                 f"class {label}",
                 np.flatnonzero(view.y == label),
-                {"color": f"@class{label}", "symbol": ("circle", "diamond")[label]},
+                {"color": line_token(label), "symbol": SOLIDS[label % len(SOLIDS)]},
             )
-            for label in (0, 1)
-            if (view.y == label).any()
+            for label in np.unique(view.y).astype(int).tolist()
         ]
     value, name = (view.x[:, 0], "x") if view.grid is not None else (view.y, "target")
     marker = {

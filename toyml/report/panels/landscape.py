@@ -104,8 +104,8 @@ def landscape_panel(views: Mapping[str, LandscapeView], arrows: Arrows | None = 
         said.append("The path is dotted where it is not at the height that the colors show.")
     if not all(view.whole for view in views.values()):
         said.append(
-            "Trust shows the true loss (solid), the height in the picture (dashed) and, below, "
-            "how far the path is off the plane, in percent of its extent."
+            "Trust: the true loss (solid), the height in the picture (dashed), and the distance "
+            "from the plane in percent of the path's extent."
         )
     if arrows is not None:
         said += [arrows.forces.words, "The longest arrow is always of one length: read directions."]

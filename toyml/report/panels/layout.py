@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from toyml.report.scene import Spec
 from toyml.report.theme import line_token
 
-SYMBOLS = ("circle", "triangle-up")
+SYMBOLS = ("circle", "triangle-up", "square", "diamond", "cross", "x", "star")
 CLEAR = "rgba(0,0,0,0)"
 
 
@@ -156,13 +156,14 @@ def bar(title: str, **settings: Any) -> Spec:
 
 
 SHAPES = " Circles are class 0, triangles class 1."
-"""For the caption of a plot with classes; in its legend they would take the room of the plot."""
+"""For the caption of a plot with two classes; in its legend they would take the room of the plot.
+More have a legend."""
 
 
 def points(
     x: NDArray[np.float64], y: NDArray[np.float64], target: NDArray[np.float64], classes: bool
 ) -> list[Spec]:
-    """The data in the plane: of two classes each with its color and shape, else by target."""
+    """The data in the plane: of classes each with its color and shape, else by target."""
     size = 11 if len(x) <= 20 else 5 if len(x) > 150 else 7
     if not classes:
         return [
@@ -181,23 +182,24 @@ def points(
                 "hovertemplate": "(%{x:.4g}, %{y:.4g})<extra>data</extra>",
             }
         ]
+    count = 2 if target.max(initial=0) < 2 else int(target.max()) + 1
     return [
         {
             "type": "scatter",
             "mode": "markers",
             "name": f"class {label}",
-            "showlegend": False,
+            "showlegend": count > 2,
             "x": x[target == label],
             "y": y[target == label],
             "marker": {
                 "symbol": SYMBOLS[label],
-                "size": size + label,
-                "color": f"@class{label}",
+                "size": size + (label == 1),
+                "color": line_token(label),
                 "line": {"color": "@ground", "width": 1.5 if size > 7 else 0.5},
             },
             "hovertemplate": f"(%{{x:.4g}}, %{{y:.4g}})<extra>class {label}</extra>",
         }
-        for label in (0, 1)
+        for label in range(count)
         if (target == label).any()
     ]
 
