@@ -140,7 +140,7 @@ def test_the_winner_is_the_largest_output_and_leads_by_their_difference(tmp_path
     across, up = np.meshgrid(view.xs, view.ys)
     scores = np.sort(np.stack([across, up, -across - up], axis=-1), axis=-1)
     assert np.abs(view.lead[0] - (scores[..., 2] - scores[..., 1])).max() < 1e-12
-    assert view.count == 3
+    assert view.number == 3
     assert view.y.tolist() == [1, 0]
     assert view.accuracy[0] == 0.5  # (3, 2) is said to be class 0, (1, 1) too, which it is
     assert np.isnan(view.lead[1]).all()

@@ -32,7 +32,7 @@ def draw_classes(run: Run, count: int) -> Drawing:
         ax.set_xlim(view.xs[0], view.xs[-1])
         ax.set_ylim(view.ys[0], view.ys[-1])
         ax.set_aspect("equal")
-    for which in range(view.count):
+    for which in range(view.number):
         # How far a class is ahead, or behind: its border is where that changes its sign.
         ahead = np.where(view.winner == which, view.lead, -view.lead)[chosen]
         drawn = plots.plot_boundaries(above, view.xs, view.ys, ahead, steps, level=0.0)
@@ -40,7 +40,7 @@ def draw_classes(run: Run, count: int) -> Drawing:
     plots.plot_class_map(below, view.xs, view.ys, view.winner[-1], view.lead[-1])
     for ax in (above, below):
         plots.plot_class_points(ax, view.x, view.y)
-        plots.add_legend(ax, below=True, columns=view.count)
+        plots.add_legend(ax, below=True, columns=view.number)
     last = int(steps[-1])
     plots.set_title(above, f"The borders, step {steps[0]:,} (faint) to {last:,}")
     plots.set_title(
@@ -52,6 +52,6 @@ def draw_classes(run: Run, count: int) -> Drawing:
         f"Above: where the class with the largest output changes, faint to strong, at {len(steps)} "
         f"steps from {steps[0]:,} to {last:,}. Below: that class at the end, faded where the "
         "second largest output is near.",
-        f"Plane with rows of {view.count} classes and the borders between them at {len(steps)} "
+        f"Plane with rows of {view.number} classes and the borders between them at {len(steps)} "
         f"steps up to {last:,}; below it the plane colored by the class that the model says.",
     )

@@ -82,7 +82,8 @@ def plot_class_points(
     size = float(np.clip(style.marker_size * 20 / max(len(points), 1), 12, style.marker_size))
     artists = [
         ax.scatter(
-            *points[classes == which].T,
+            points[classes == which, 0],
+            points[classes == which, 1],
             s=size,
             color=style.color(int(which)),
             marker=MARKERS[which],

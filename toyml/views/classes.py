@@ -33,7 +33,7 @@ class ClassesView(NamedTuple):
         x: Rows of the data that are shown [n, 2].
         y: Numbers of their classes [n].
         total: Number of rows in the data.
-        count: Number of classes.
+        number: Number of classes.
         accuracy: Share of all rows whose class has the largest output [t].
     """
 
@@ -45,7 +45,7 @@ class ClassesView(NamedTuple):
     x: NDArray[np.float64]
     y: NDArray[np.int64]
     total: int
-    count: int
+    number: int
     accuracy: NDArray[np.float64]
 
 

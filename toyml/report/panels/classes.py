@@ -35,7 +35,7 @@ def classes_panel(views: Mapping[str, ClassesView]) -> Panel:
         name="boundary",
         title="Which class the model says" if alone else "Which class each run says",
         caption=words + of_rows(len(first.x), first.total),
-        alt=f"Plane of the two inputs with {first.total:,} rows of {first.count} classes, colored "
+        alt=f"Plane of the two inputs with {first.total:,} rows of {first.number} classes, colored "
         f"by the class that {'the model' if alone else ' and '.join(views)} says from step "
         f"{first.steps[0]:,} to {last:,}. {words}",
         plots=[_map("Classes" if alone else name, view) for name, view in views.items()],
@@ -54,15 +54,15 @@ def _map(label: str, view: ClassesView) -> Plot:
         "x": view.xs,
         "y": view.ys,
         "zmin": 0,
-        "zmax": view.count,
+        "zmax": view.number,
         "zauto": False,
-        "colorscale": f"@classes{view.count}",
+        "colorscale": f"@classes{view.number}",
         "showscale": False,
         "hovertemplate": "(%{x:.3g}, %{y:.3g})<br>class %{customdata:.0f}<extra></extra>",
     }
     return Plot(
         label,
-        [field, *points(view.x[:, 0], view.x[:, 1], view.y, classes=True)],
+        [field, *points(view.x[:, 0], view.x[:, 1], view.y.astype(np.float64), True)],
         plane("x₁", "x₂", view.xs, view.ys),
         [
             Move(0, "z", levels(view.winner + RIM + (1 - 2 * RIM) * faded), view.steps),
