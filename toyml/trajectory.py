@@ -78,7 +78,7 @@ class TrajectoryWriter:
         self._bytes = memoryview(row.view(np.uint8))  # type: ignore[arg-type]
         self._step = row["step"]
         self._fields = {name: torch.from_numpy(row[name][0]) for name in field_names(layout)}
-        self._cut_torn()
+        self._torn = os.fstat(self._file.fileno()).st_size % self.record.itemsize
         self.last_step = self._read_last_step()
 
     def _claim(self, layout: Mapping[str, Any]) -> None:
@@ -110,13 +110,17 @@ class TrajectoryWriter:
             replace(path, json.dumps(layout, indent=1))
 
     def _cut_torn(self) -> None:
-        """Take away a row that was begun and not ended."""
+        """Take away a row that was begun and not ended.
+
+        Not before something is written: until then the file may turn out to be another run's.
+        """
         size = os.fstat(self._file.fileno()).st_size
         if torn := size % self.record.itemsize:
             self._file.truncate(size - torn)
+        self._torn = 0
 
     def _read_last_step(self) -> int:
-        size = (self.folder / "rows.bin").stat().st_size
+        size = (self.folder / "rows.bin").stat().st_size - self._torn
         if size < self.record.itemsize:
             return -1
         with (self.folder / "rows.bin").open("rb") as file:
@@ -149,6 +153,8 @@ class TrajectoryWriter:
         self._write(memoryview(records.view(np.uint8)))  # type: ignore[arg-type]
 
     def _write(self, rest: memoryview) -> None:
+        if self._torn:
+            self._cut_torn()
         # An unbuffered file may take less than it was given (a full disk does): write the rest.
         try:
             with writing(self.folder / "rows.bin"):
@@ -165,6 +171,7 @@ class TrajectoryWriter:
         """
         if self.last_step <= step:
             return
+        self._cut_torn()
         rows = np.memmap(self.folder / "rows.bin", self.record, "r")
         keep = int(np.searchsorted(rows["step"], step, side="right"))
         aside = first_free(self.folder / f"rows.after_{step}.bin")

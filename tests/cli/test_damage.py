@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 import shlex
 import shutil
@@ -169,10 +170,9 @@ def test_a_trajectory_that_was_cut(size: int, copy: Path, finished: Run) -> None
     assert f"stopped at step {max(left - 1, 0)}" in page(copy)
     assert path.stat().st_size == size, "reading changes nothing"
     if left < STEPS:  # the checkpoint's own step can be put back, the ones before it cannot
-        torn = size % ROW
         with pytest.raises(UserError, match=rf"ends at step {left - 1}, before the checkpoint"):
             go_on(copy)
-        assert path.stat().st_size in (size, size - torn)
+        assert path.stat().st_size == size, "what is refused is left as it was"
         new = go_on(copy, path=str(copy / "checkpoints/last.ckpt"))
         assert new.folder.name == "version_1"
     else:
@@ -190,6 +190,29 @@ def test_more_rows_than_the_summary_knows(copy: Path) -> None:
     with pytest.raises(UserError, match="is damaged: its steps do not increase"):
         go_on(copy)
     assert path.read_bytes() == rows + rows[-ROW:]
+
+
+def test_the_rows_of_another_run_are_left_as_they_were(copy: Path) -> None:
+    path = copy / "trajectory/rows.bin"
+    path.write_bytes(b"".join(bytes([i] * 8) + bytes(33) for i in range(9, 0, -1)))
+    for _ in range(2):
+        refused(copy, "", r"rows.bin is damaged: its steps do not increase")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("summary.json", '{"steps": NaN}'),
+        ("summary.json", "[" * 99_999),
+        ("metrics.csv", "loss,accuracy\n1,2\n"),
+        ("metrics.csv", "step,loss\n1,a\n"),
+    ],
+)
+def test_a_damaged_file_is_refused_before_anything_is_touched(
+    name: str, content: str, copy: Path
+) -> None:
+    (copy / name).write_text(content)
+    refused(copy, "", name)
 
 
 # -- the checkpoint --------------------------------------------------------------------------
@@ -226,6 +249,31 @@ def test_a_checkpoint_that_is_none(copy: Path) -> None:
     refused(copy, "", "is not a checkpoint of a fit")
     torch.save({"global_step": 40}, path)
     refused(copy, "", "is not a checkpoint of a fit")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"loops": {}},
+        {"loops": "none"},
+        {"callbacks": "none"},
+        {"pytorch-lightning_version": "the newest"},
+        {"pytorch-lightning_version": "0.8.0"},
+    ],
+    ids=str,
+)
+def test_a_checkpoint_with_other_values_under_its_keys(
+    changed: dict[str, Any], copy: Path
+) -> None:
+    path = copy / "checkpoints/last.ckpt"
+    torch.save({**torch.load(path, weights_only=True), **changed}, path)
+    refused(copy, "", f"{re.escape(str(path))} is damaged, and no fit can go on from it")
+
+
+def test_a_pickle_is_refused_without_a_word_of_torchs(copy: Path) -> None:
+    path = copy / "checkpoints/last.ckpt"
+    path.write_bytes(pickle.dumps({"a": Path("b")}, protocol=4))
+    refused(copy, "", "is not a checkpoint of a fit")  # a warning would be an error here
 
 
 def test_an_older_run_is_named_when_it_is_the_one_that_goes_on(

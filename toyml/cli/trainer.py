@@ -308,6 +308,8 @@ class ToymlCLI(LightningCLI):
             old = "; ".join(f"{key} was {a}, is {b}" for key, a, b in changed[:3])
             print(f"toyml: continuing {path} in a new run folder, because {old}")
         else:
+            run = Run(folder, trust=True)
+            _ = run.summary, run.metrics  # what cannot be continued is left untouched
             config.trainer.logger.init_args.version = version(folder)
 
     def _changed(self, config: Namespace, folder: Path) -> list[tuple[str, Any, Any]]:
@@ -342,6 +344,8 @@ class ToymlCLI(LightningCLI):
                 # middle of an import it becomes an ImportError.
                 if held.asked and not isinstance(error, UserError):
                     self._report_interrupted(model, kwargs.get("datamodule"))
+                if isinstance(error, Exception) and not isinstance(error, UserError):
+                    see_checkpoint(error, kwargs.get("ckpt_path"))
                 raise
         if self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
@@ -418,12 +422,31 @@ def checkpoint_step(path: Path) -> int:
         UserError: The file is no checkpoint.
     """
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the pickle it is
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         for key in ("state_dict", "optimizer_states", "loops", "pytorch-lightning_version"):
             checkpoint[key]
         return int(checkpoint["global_step"])
     except Exception as error:  # torch.load raises what its readers happen to raise
         raise UserError(f"{path} is not a checkpoint of a fit ({type(error).__name__})") from error
+
+
+def see_checkpoint(error: Exception, path: Any) -> None:
+    """See whether it was Lightning's reading of a checkpoint that an error came from.
+
+    Raises:
+        UserError: It was: the file holds the keys of a checkpoint, and not their values.
+    """
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename.endswith("checkpoint_connector.py"):
+            words = " ".join(f"{type(error).__name__}: {error}".split())
+            raise UserError(
+                f"{path} is damaged, and no fit can go on from it ({words}); start anew without "
+                "--ckpt_path"
+            ) from error
+        trace = trace.tb_next
 
 
 def refuse_another_net(path: str, changed: Sequence[tuple[str, Any, Any]]) -> None:
