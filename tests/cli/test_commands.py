@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from tests.conftest import ROOT
@@ -373,6 +374,46 @@ def test_ddp_writes_one_run_and_agrees_with_one_process() -> None:
         one.trajectory.parameters.flat, two.trajectory.parameters.flat, rtol=0, atol=1e-13
     )
     assert np.allclose(one.metrics["loss"]["value"], two.metrics["loss"]["value"], rtol=1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_two_processes_with_one_report(kind: signal.Signals) -> None:
+    words = f"fit --config {CONFIG} --trainer.max_steps 90000 --trainer.accelerator cpu"
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "toyml", *shlex.split(words)),
+            *("--trainer.strategy", "ddp", "--trainer.devices", "2"),
+        ],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    folder = Path("runs/perceptron/version_0")
+    rows = folder / "trajectory/rows.bin"
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline and not (rows.exists() and rows.stat().st_size > 6_000):
+        time.sleep(0.02)
+    if kind == signal.SIGINT:
+        os.killpg(process.pid, kind)  # a terminal tells both
+    else:
+        process.send_signal(kind)  # who ends a process knows of one
+    try:
+        _, errors = process.communicate(timeout=80)
+    finally:
+        if process.returncode is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    run = Run.load(folder)
+    step = run.trajectory.steps[-1]
+    assert f"interrupted at step {step}; --ckpt_path last goes on" in errors
+    assert run.status == f"unfinished at step {step}"
+    assert "Unfinished: stopped at step" in (folder / "report.html").read_text()
+    saved = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
+    assert saved["global_step"] == step
 
 
 @pytest.mark.slow

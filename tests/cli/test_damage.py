@@ -262,9 +262,7 @@ def test_a_checkpoint_that_is_none(copy: Path) -> None:
     ],
     ids=str,
 )
-def test_a_checkpoint_with_other_values_under_its_keys(
-    changed: dict[str, Any], copy: Path
-) -> None:
+def test_a_checkpoint_with_other_values_under_its_keys(changed: dict[str, Any], copy: Path) -> None:
     path = copy / "checkpoints/last.ckpt"
     torch.save({**torch.load(path, weights_only=True), **changed}, path)
     refused(copy, "", f"{re.escape(str(path))} is damaged, and no fit can go on from it")

@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from toyml.engine import AtOnceError
+from toyml.engine import AtOnceError, TogetherError
 from toyml.errors import DivergedError, UnwrittenError
 from toyml.files import replace, writing
 from toyml.logger import run_folder
@@ -67,11 +67,12 @@ class LastCheckpoint(Checkpoint):
 
         A diverged one has nothing to go on from, and one broken off within an update is at no
         step. Where the recording failed (a full disk) the last checkpoint that fits it is kept.
-        Not with several processes: the others may already be gone, and saving takes all of them.
+        With several processes only where all stop together: saving takes all of them.
         """
         moved = self._saved_at > 0 and trainer.global_step > self._saved_step
         spoiled = isinstance(exception, DivergedError | UnwrittenError | AtOnceError)
-        if moved and trainer.world_size == 1 and not spoiled:
+        together = trainer.world_size == 1 or isinstance(exception, TogetherError)
+        if moved and together and not spoiled:
             self._save(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

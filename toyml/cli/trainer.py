@@ -23,12 +23,13 @@ from jsonargparse import Namespace, dict_to_namespace
 from jsonargparse.typing import register_type
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
 from toyml.callbacks.after import work_through
 from toyml.cli import TRAINER_COMMANDS, InterruptedFitError
 from toyml.cli.messages import did_you_mean, readable
 from toyml.config import read_config
-from toyml.engine import Interruption, hold_back
+from toyml.engine import Interruption, TogetherError, hold_back
 from toyml.errors import UserError
 from toyml.files import first_free, replace
 from toyml.logger import RunLogger, next_version, run_folder, run_logger
@@ -119,18 +120,39 @@ class BetweenSteps(pl.Callback):
         """Stop before a batch: the one before it is done and counted.
 
         Raises:
-            KeyboardInterrupt: Somebody asked; with several processes all stop at the same step.
+            TogetherError: Somebody asked; with several processes all stop at the same step.
         """
         asked = self.held.asked
         if trainer.world_size > 1:
             asked = trainer.strategy.reduce_boolean_decision(asked, all=False)
         if asked:
             self.held.asked = True
-            raise KeyboardInterrupt
+            raise TogetherError
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Hold nothing back any more."""
         self.held.release()
+
+
+def stop_together(trainer: pl.Trainer) -> None:
+    """Leave it to :class:`BetweenSteps` to stop several processes.
+
+    Lightning's handler of SIGTERM sends a broadcast from wherever the process happens to be; where
+    another is in the middle of a reduction, both wait for ever.
+    """
+    if trainer.world_size > 1:
+        trainer._signal_connector._sigterm_notifier_fn = lambda *_: None  # type: ignore[method-assign]
+
+
+def outlive_the_others(trainer: pl.Trainer) -> None:
+    """Go on alone.
+
+    Lightning's launcher looks every few seconds whether a process that it has started has failed,
+    and then kills this one, too. An interrupted one has stopped as it should.
+    """
+    launcher = trainer.strategy.launcher
+    if isinstance(launcher, _SubprocessScriptLauncher):
+        launcher.procs.clear()
 
 
 class ToymlCLI(LightningCLI):
@@ -333,6 +355,7 @@ class ToymlCLI(LightningCLI):
         """
         with hold_back(signal.SIGINT, signal.SIGTERM) as held:
             self.trainer.callbacks.append(BetweenSteps(held))  # type: ignore[attr-defined]
+            stop_together(self.trainer)
             try:
                 self.trainer.fit(model, **kwargs)
                 self._see_that_it_ended()
@@ -368,13 +391,14 @@ class ToymlCLI(LightningCLI):
     def _report_interrupted(self, model: pl.LightningModule, datamodule: Any) -> NoReturn:
         """Draw what there is of a fit that was stopped; a second signal leaves that, too."""
         trainer = self.trainer
+        words = f"interrupted at step {trainer.global_step}"
+        if not trainer.is_global_zero:
+            raise InterruptedFitError(f"{words} (process {trainer.global_rank})")
+        outlive_the_others(trainer)
         logger = run_logger(trainer)
         folder = run_folder(trainer) if logger is None else logger.claimed
         if folder is None or not (folder / "trajectory" / "layout.json").is_file():
             raise InterruptedFitError("interrupted before the first step; nothing was recorded")
-        words = f"interrupted at step {trainer.global_step}"
-        if not trainer.is_global_zero:
-            raise InterruptedFitError(words)
         drawn = f"toyml report {folder} draws"
         try:
             run = Run(folder, model, datamodule)

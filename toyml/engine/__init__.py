@@ -13,7 +13,7 @@ hooks, ...) :func:`obstacle` says so and Lightning's ordinary automatic optimiza
 """
 
 from toyml.engine.block import Block, batch_order
-from toyml.engine.interruption import AtOnceError, Interruption, hold_back
+from toyml.engine.interruption import AtOnceError, Interruption, TogetherError, hold_back
 from toyml.engine.route import StepObserver, in_blocks, obstacle
 from toyml.engine.training import COMPILE_FROM, Training
 
@@ -23,6 +23,7 @@ __all__ = [
     "Block",
     "Interruption",
     "StepObserver",
+    "TogetherError",
     "Training",
     "batch_order",
     "hold_back",

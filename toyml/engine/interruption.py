@@ -21,6 +21,10 @@ class AtOnceError(KeyboardInterrupt):
     """A second signal: whatever was under way is broken off, an update perhaps."""
 
 
+class TogetherError(KeyboardInterrupt):
+    """All processes of a fit stop before the same step: what takes all of them still works."""
+
+
 class Interruption:
     """What has been asked for since signals are held back.
 
