@@ -17,18 +17,19 @@ from torch import nn
 
 from tests.claims.recorded import recorded
 from tests.conftest import Rows
-from toyml.callbacks.stage import early, scene, see_to_patience
+from toyml.callbacks.stage import arrows, early, scene, see_to_patience
 from toyml.claims import NotApplicable
 from toyml.models import Linear
 from toyml.report import Page, render
 from toyml.report.packing import Levels
-from toyml.report.panels.landscape import DECADES, Arrows, Ground, landscape_panel, noise
+from toyml.report.panels.landscape import DECADES, LONGEST, Arrows, Ground, landscape_panel, noise
 from toyml.report.panels.layout import log_axis
 from toyml.report.panels.trust import by_height, trust_plot, verdicts
 from toyml.report.scene import Panel, Plot, Scene, Verdict, moved
 from toyml.report.theme import DARK, LIGHT, painted
 from toyml.run import Run
 from toyml.views import forces_view, landscape_view
+from toyml.views.landscape import MARGIN
 
 UNSAFE = {"scattergl", "splom", "parcoords", "scatterpolargl"}
 """Traces whose shaders are made by evaluating text, which the page's policy forbids."""
@@ -379,14 +380,14 @@ def test_the_ground_is_the_loss_on_a_scale_that_shows_the_valley(tmp_path: Path)
     assert ticks["ticktext"][-1] == "102"
 
 
-def descended(folder: Path, **settings: float) -> Run:
-    """Three exact steps of SGD on the mean squared error of two rows."""
+def descended(folder: Path, steps: int = 3, **settings: float) -> Run:
+    """Some exact steps of SGD on the mean squared error of two rows."""
     data = Rows([[1.0], [2.0]], [[0.0], [3.0]])
     net = Linear(1).double()
     optimizer = torch.optim.SGD(net.parameters(), **settings)
     x, y = (torch.tensor(rows, dtype=torch.float64) for rows in ([[1.0], [2.0]], [[0.0], [3.0]]))
     path = []
-    for _ in range(4):
+    for _ in range(steps + 1):
         path.append(torch.cat([p.detach().flatten() for p in net.parameters()]).numpy().copy())
         optimizer.zero_grad()
         nn.MSELoss()(net(x), y).backward()
@@ -411,7 +412,10 @@ def test_arrows_of_a_step_add_up_and_the_longest_has_its_length(tmp_path: Path) 
     assert step / np.linalg.norm(step) == pytest.approx(taken / np.linalg.norm(taken))
     view = landscape_view(made)
     sizes = [np.hypot(v[0] / np.ptp(view.a), v[1] / np.ptp(view.b)) for v in vectors.values()]
-    assert max(*sizes, np.hypot(*(step / [np.ptp(view.a), np.ptp(view.b)]))) == pytest.approx(0.22)
+    assert max(*sizes, np.hypot(*(step / [np.ptp(view.a), np.ptp(view.b)]))) == pytest.approx(
+        LONGEST
+    )
+    assert LONGEST < MARGIN, "an arrow from the edge of the path would be cut off"
 
 
 def test_a_step_of_the_gradient_alone_has_one_arrow(tmp_path: Path) -> None:
@@ -419,6 +423,19 @@ def test_a_step_of_the_gradient_alone_has_one_arrow(tmp_path: Path) -> None:
     assert [plot.label for plot in panel.plots] == ["Plane", "3-D"]
     arrows = [t for t in panel.plots[0].data if t.get("mode") == "lines+markers"]
     assert [arrow["name"] for arrow in arrows] == ["the step"]
+
+
+def test_arrows_are_there_however_long_the_run_until_they_take_too_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = descended(tmp_path, steps=700, lr=0.05, momentum=0.5)
+    found = arrows(made)
+    assert found is not None
+    assert found.forces.steps[-1] == 699
+    monkeypatch.setattr("toyml.callbacks.stage.MOST_GRADIENTS", 1000)
+    assert arrows(made) is None
+    made.config = {"trainer": {"callbacks": [{"class_path": "toyml.callbacks.Forces"}]}}
+    assert arrows(made) is not None
 
 
 def test_several_paths_lie_on_one_ground(tmp_path: Path) -> None:

@@ -149,25 +149,31 @@ def see_to_patience(run: Run, passes: int, figure: str) -> None:
     """
     p = sum(math.prod(shape) for shape in run.trajectory.shapes.values())
     n = len(run.data[0])
-    trainer = run.config.get("trainer") or {}
-    asked = any(
-        isinstance(callback, Mapping) and str(callback.get("class_path")).endswith(f".{figure}")
-        for callback in trainer.get("callbacks") or []
-    )
-    if passes * p * n > PATIENCE and not asked:
+    if passes * p * n > PATIENCE and not asked_for(run, figure):
         raise NotApplicable(
             f"{passes:,} evaluations of {p:,} parameters on {n:,} rows take too long for the page; "
             f"add toyml.callbacks.{figure} to the config to have it nevertheless"
         )
 
 
-def arrows(run: Run) -> panels.Arrows | None:
-    """What adds up to each step; ``None`` where that is not known, or takes longer than the page.
+def asked_for(run: Run, figure: str) -> bool:
+    """Whether the run's config has a figure of this class name."""
+    trainer = run.config.get("trainer") or {}
+    return any(
+        isinstance(callback, Mapping) and str(callback.get("class_path")).endswith(f".{figure}")
+        for callback in trainer.get("callbacks") or []
+    )
 
-    The gradient of every step is needed, because momentum remembers all of them.
+
+def arrows(run: Run) -> panels.Arrows | None:
+    """What adds up to each step; ``None`` where that is not known or takes longer than the page.
+
+    Where the config has a figure of the forces, they are known. The gradient of every step is
+    needed, because momentum remembers all of them.
     """
     try:
-        if int(run.trajectory.steps[-1]) * len(run.data[0]) > MOST_GRADIENTS:
+        gradients = int(run.trajectory.steps[-1]) * len(run.data[0])
+        if gradients > MOST_GRADIENTS and not asked_for(run, "Forces"):
             return None
         forces = views.forces_view(run)
         directions = default_plane(run).lay(run, views.frames(run, 200)).rows().numpy()

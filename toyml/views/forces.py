@@ -51,8 +51,8 @@ def forces_view(run: Run, most: int = 200, most_steps: int = 10_000) -> ForcesVi
         NotApplicable: What ``toyml.claims.forces.updates`` says.
     """
     found = updates(run, most_steps)
-    chosen = frames(run, most)
-    chosen = chosen[chosen < len(found.taken)]
+    # After the last snapshot there is no update: the one before it stands at the end.
+    chosen = np.unique(np.minimum(frames(run, most), len(found.taken) - 1))
     components = {name: part[chosen] for name, part in found.parts.items()}
     steps = run.trajectory.steps[chosen]
     step = found.taken[chosen]

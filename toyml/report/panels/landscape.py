@@ -36,8 +36,8 @@ BANDS = 14
 LIFT = 0.03
 """By how much of a decade the path runs above its true height in 3-D."""
 
-LONGEST = 0.22
-"""Length of the longest arrow, as a part of the picture."""
+LONGEST = 0.16
+"""Length of the longest arrow, as a part of the picture: less than the margin around the path."""
 
 
 class Arrows(NamedTuple):
