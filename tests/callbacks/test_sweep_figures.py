@@ -22,6 +22,7 @@ from toyml.errors import UserError
 from toyml.run import Run
 from toyml.sweep.basin import components, places, speeds
 from toyml.sweep.folder import Sweep
+from toyml.sweep.keys import end_column
 
 LR, MOMENTUM, WIDTHS = "model.optimizer.lr", "model.optimizer.momentum", "model.net.widths"
 X, Y = "initial.hidden1.weight[0,0]", "initial.output.bias[0]"
@@ -51,7 +52,7 @@ def test_rates_count_and_show_the_failures(grid: Sweep) -> None:
     ("losses", "title"),
     [
         ([0.5, 0.5, 0.5], "None of 3 trainings converges"),
-        ([0.0, 0.0, 0.0], "lr makes no difference: 1 of 1 converge at each value"),
+        ([0.0, 0.0, 0.0], "As many converge at each lr: 1 of 1"),
         ([0.5, 0.0, 0.5], "Most converge at lr 0.2: 1 of 1"),
     ],
 )
@@ -183,6 +184,22 @@ def test_end_points_that_hang_together_are_one_place() -> None:
     same = np.full((5, 2), 2.0) + 1e-12 * np.arange(5)[:, None]
     assert components(same).tolist() == [0] * 5
     assert components(np.zeros((0, 2))).tolist() == []
+    # In a plane of extent 1, two clouds 1e-4 wide are one place; two a tenth apart are two.
+    pair = np.array([[0.0, 0], [1e-4, 0], [1e-4, 1e-4], [5e-5, 0]])
+    assert set(components(pair).tolist()) != {0}
+    assert components(pair, least=[0.02, 0.02]).tolist() == [0] * 4
+    apart = components(np.concatenate([pair, pair + 0.1]), least=0.02)
+    assert apart.tolist() == [0] * 4 + [1] * 4
+
+
+def test_ends_at_one_minimum_are_one_place_whatever_their_rounding(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).uniform(-1e-4, 1e-4, (9, 2))
+    starts = np.array([(x, y) for x in (-1.0, 0.0, 1.0) for y in (-1.0, 0.0, 1.0)])
+    columns = {"loss": [0.01] * 9, X: starts[:, 0], Y: starts[:, 1]}
+    columns |= {end_column(k): 0.5 + noise[:, i] for i, k in enumerate((X, Y))}
+    vary = {X: [-1.0, 0.0, 1.0], Y: [-1.0, 0.0, 1.0]}
+    sweep = written(tmp_path, columns, vary, outcomes={"converged": 0.1})
+    assert places(sweep.table, [end_column(X), end_column(Y)]).names[0] == "converged"
 
 
 def test_what_has_nothing_to_show_says_so(tmp_path: Path, grid: Sweep) -> None:

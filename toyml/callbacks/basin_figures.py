@@ -113,6 +113,12 @@ class SweepBasins(SweepFigure):
         if limit is None:
             return " White lines: the loss."
         top = hessian_spectrum(net, task.loss, grid, x, y).amax(1).numpy()
+        if not top.min() < limit < top.max():
+            side = "above" if top.min() >= limit else "below"
+            return (
+                f" White lines: the loss; its sharpness is {side} the limit of the step, "
+                f"{limit:.4g}, everywhere."
+            )
         dashed: dict[str, Any] = {"colors": INK, "linewidths": 1.8, "linestyles": "--"}
         ax.contour(across, up, top.reshape(surface.shape), levels=[limit], zorder=3, **dashed)
         label = f"sharpness {limit:.4g}, the limit of this learning rate"

@@ -107,7 +107,7 @@ class SweepRates(SweepFigure):
         if not best.successes:
             title = f"None of {len(sweep.table):,} trainings converges"
         elif also == len(values) - 1:
-            title = f"{label} makes no difference: {counted} converge at each value"
+            title = f"As many converge at each {label}: {counted}"
         else:
             tied = f" and {also} other value{'s' * (also > 1)}" if also else ""
             title = f"Most converge at {label} {shown}{tied}: {counted}"
@@ -207,6 +207,9 @@ class SweepMap(SweepFigure):
                 f" The line is the learning rate from which on SGD diverges at the minimum, whose "
                 f"sharpness is {limit.sharpness:.5g}."
             )
+            stopped = int((~fails & (table["outcome"] != CONVERGED).to_numpy()).sum())
+            if stopped:
+                caption += f" {stopped:,} neither diverged nor converged."
         plots.set_title(ax, title)
         return Drawing(canvas, title, caption, f"{title}. {caption}")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from toyml.sweep.keys import start_column
 from toyml.sweep.outcome import CONVERGED, DIVERGED, MOVING, PLATEAU
 from toyml.sweep.table import sorted_levels
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 BINS = 48
 """The plane of end points is looked at in this many bins a side."""
+
+ONE_PLACE = 0.02
+"""Ends in a box of this share of the starting points' extent are one place."""
 
 MOST_ENDS, MOST_LEVELS = 4, 3
 """So many places where training converged, and so many plateaus, are told apart."""
@@ -51,7 +55,10 @@ def places(table: pl.DataFrame, ends: Sequence[str]) -> Places:
     names: list[str] = []
     kinds: list[str] = []
     converged = outcome == CONVERGED
-    group = components(table.select(ends).to_numpy()[converged])
+    starts = table.select(start_column(name) for name in ends).to_numpy()
+    # Trainings that stop a rounding error apart, or just short of one minimum, are no two minima.
+    least = ONE_PLACE * np.ptp(starts, axis=0) if len(starts) else np.zeros(2)
+    group = components(table.select(ends).to_numpy()[converged], least=least)
     count = int(group.max(initial=-1)) + 1
     number[converged] = np.minimum(group, MOST_ENDS - 1)
     for i in range(min(count, MOST_ENDS)):
@@ -82,7 +89,7 @@ def speeds(table: pl.DataFrame) -> NDArray[np.float64]:
     return found
 
 
-def components(points: ArrayLike, bins: int = BINS) -> NDArray[np.int64]:
+def components(points: ArrayLike, bins: int = BINS, least: ArrayLike = 0.0) -> NDArray[np.int64]:
     """Group points of a plane: those in the same or in neighboring bins belong together.
 
     The bins divide the box of the middle 99 % of the points, so that a few strays do not make one
@@ -91,6 +98,7 @@ def components(points: ArrayLike, bins: int = BINS) -> NDArray[np.int64]:
     Args:
         points: [r, 2], finite.
         bins: Bins a side.
+        least: The box has at least this extent, for both axes or for each.
 
     Returns:
         Group of each point, 0 the largest [r].
@@ -105,7 +113,7 @@ def components(points: ArrayLike, bins: int = BINS) -> NDArray[np.int64]:
     low, high = np.quantile(at, [0.005, 0.995], axis=0)
     # Ends that agree to rounding are one point, not a box of their own.
     wide = high - low > 1e-6 * np.maximum(np.abs(high), np.abs(low))
-    size = np.where(wide, high - low, 1.0)
+    size = np.maximum(np.where(wide, high - low, 1.0), least)
     cells = np.clip((np.where(wide, at - low, 0.0) / size * bins).astype(int), 0, bins - 1)
     taken = np.zeros((bins + 2, bins + 2), dtype=bool)
     taken[cells[:, 0] + 1, cells[:, 1] + 1] = True

@@ -121,3 +121,13 @@ def end_column(key: str) -> str:
         'end.linear.weight[0,0]'
     """
     return "end." + key.removeprefix("initial.")
+
+
+def start_column(end: str) -> str:
+    """Column of the varied initial parameter whose last value is in column ``end``.
+
+    Example:
+        >>> start_column("end.linear.weight[0,0]")
+        'initial.linear.weight[0,0]'
+    """
+    return "initial." + end.removeprefix("end.")
