@@ -130,6 +130,24 @@ def test_outcomes_have_the_known_levels(tmp_path: Path) -> None:
         SweepOutcomes(column="accuracy").draw(sweep)
 
 
+def test_what_diverged_keeps_its_place_among_the_outcomes(tmp_path: Path) -> None:
+    columns = {"loss": [0.5, 0.4, 0.3, np.nan, np.nan, np.nan], LR: np.repeat([0.1, 1.0, 9.0], 2)}
+    sweep = written(tmp_path, columns, {LR: [0.1, 1.0, 9.0]}, outcomes={"converged": 0.1})
+    drawing = SweepOutcomes().draw(sweep)
+    ticks = [t.get_text() for t in drawing.canvas.axes[0].get_xticklabels()]
+    assert ticks == ["0.1", "1\n1 of 2 not finite", "9\n2 of 2 not finite"]
+    assert "Medians: 0.1: 0.45, 1, 1 of 2 not finite: 0.3." in drawing.caption
+
+
+def test_a_sweep_that_diverged_names_no_threshold(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    SweepReport().finish(written(tmp_path, {"loss": [np.nan, np.nan]}))
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Of 2 trainings: 2 diverged." in printed
+    assert "nan" not in printed
+
+
 def test_sides(tmp_path: Path) -> None:
     flipped = "data.flipped"
     columns = {

@@ -27,8 +27,14 @@ def test_seeds_stay_within_their_setting(ax):
     assert np.abs(drawn.strips[0].get_offsets()[:, 0]).max() <= 0.25
 
 
-def test_a_setting_without_outcomes_is_refused(ax):
-    with pytest.raises(ValueError, match="width 2 has no finite outcome"):
+def test_a_setting_without_outcomes_leaves_its_place_empty(ax):
+    drawn = plot_outcomes(
+        ax, {"2": [np.nan], "3": [1.0, 2.0]}, quantity="loss", setting="width", log_value=True
+    )
+    assert [round(x) for x in drawn.strips[0].get_offsets()[:, 0]] == [1, 1]
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["2", "3"]
+    assert ax.get_legend_handles_labels()[1] == ["one seed", "middle half", "median"]
+    with pytest.raises(ValueError, match="none of the width 2 has a finite outcome"):
         plot_outcomes(ax, {"2": [np.nan]}, quantity="loss", setting="width")
 
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 
 from toyml.plots import (
@@ -93,10 +94,25 @@ def test_basins_are_colored_by_place_and_paler_when_slow(ax):
     np.testing.assert_allclose(pixels[0, 0], to_rgb(colors[0]))
     np.testing.assert_allclose(pixels[1, 0], to_rgb(colors[1]))
     assert (pixels[0, 1] > pixels[0, 0]).all()
-    assert image.get_extent() == [-0.5, 1.5, -0.5, 2.5]
+    assert list(image.get_extent()) == [-0.5, 1.5, -0.5, 2.5]
     assert ax.get_legend_handles_labels()[1] == ["a", "b"]
     with pytest.raises(ValueError, match="places go from 0 to 1 for 1 names"):
         plot_basins(ax, [0, 1], [0], [[0, 1]], [[1, 1]], ["a"], colors)
+
+
+def test_basins_of_uneven_starts_lie_where_the_starts_are(ax):
+    plot_basins(ax, [0, 1, 10], [0, 1], [[0, 1, 0], [0, 1, 0]], np.ones((2, 3)), "ab", "kr")
+    assert ax.get_xlim() == (-0.5, 14.5)
+    ax.set_axis_off()
+    ax.set_position((0, 0, 1, 1))
+    canvas = FigureCanvasAgg(ax.figure)
+    canvas.draw()
+    image = np.asarray(canvas.buffer_rgba())
+    pixels = image[len(image) // 2]
+    red = np.flatnonzero((pixels[:, 0] > 200) & (pixels[:, 1] < 50)) / len(pixels) * 15 - 0.5
+    # The tile of 1 reaches halfway to 0 and halfway to 10.
+    assert red.min() == pytest.approx(0.5, abs=0.1)
+    assert red.max() == pytest.approx(5.5, abs=0.1)
 
 
 def test_a_place_that_nobody_ends_in_is_not_named(ax):

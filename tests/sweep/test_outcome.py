@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 
 from toyml.errors import UserError
 from toyml.sweep.outcome import CONVERGED, DIVERGED, MOVING, PLATEAU, Definition, judge
 from toyml.sweep.record import diverged_at, first_step, seen_steps, trace_steps
+from toyml.sweep.table import comparable
 
 STEPS = np.array([0, 1, 10, 50, 90, 95, 100])
 
@@ -41,7 +43,7 @@ def test_the_four_outcomes_and_their_steps() -> None:
 def test_without_a_threshold_the_best_training_is_the_measure() -> None:
     flat = [[1.0, 1, 1, 1, v, v, v] for v in (0.2, 0.2079, 0.2081, 0.5)]
     found = judged(flat, Definition(share=0.01))
-    assert found.threshold == pytest.approx(0.2 + 0.01 * 0.8)
+    assert found.threshold == pytest.approx([0.2 + 0.01 * 0.8] * 4)
     assert found.outcome.tolist() == [CONVERGED, CONVERGED, PLATEAU, PLATEAU]
     assert found.step.tolist() == [90, 90, 90, 90]
     # One training alone has converged: nothing says that it could have done better.
@@ -63,7 +65,29 @@ def test_plateaus_are_levels_with_names() -> None:
 def test_all_diverged() -> None:
     found = judged([[1.0] + [np.nan] * 6] * 2, Definition(), [1, 1])
     assert found.outcome.tolist() == [DIVERGED] * 2
-    assert np.isnan(found.threshold)
+    assert np.isnan(found.threshold).all()
+
+
+def test_losses_are_judged_against_those_they_can_be_compared_with() -> None:
+    ends = [0.5, 0.506, 0.01, 0.5, np.nan]
+    trace = np.array([[1.0, *[v] * 6] for v in ends])
+    steps, lost = np.broadcast_to(STEPS, trace.shape), np.array([-1, -1, -1, -1, 1])
+    group = np.array([0, 0, 1, 1, 2])
+    found = judge(Definition(), trace[:, -1], steps, trace, lost, group=group)
+    assert found.outcome.tolist() == [CONVERGED, PLATEAU, CONVERGED, PLATEAU, DIVERGED]
+    expected = [0.505, 0.505, 0.0199, 0.0199, np.nan]
+    assert found.threshold == pytest.approx(expected, nan_ok=True)
+
+
+def test_which_trainings_can_be_compared() -> None:
+    columns = {
+        "model.loss": ["a", "a", "a", "b"],
+        "data.noise": [0.0, 0.0, 0.1, 0.0],
+        "data.batch_size": [1, 2, 1, 1],
+        "model.optimizer.lr": [0.1, 0.2, 0.1, 0.1],
+    }
+    assert comparable(pl.DataFrame(columns)).tolist() == [0, 0, 1, 2]
+    assert comparable(pl.DataFrame({"loss": [0.1, 0.2], "database": [1, 2]})).tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(

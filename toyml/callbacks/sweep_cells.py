@@ -80,7 +80,11 @@ class SweepOutcomes(SweepFigure):
             )
             if name:
                 plots.set_title(ax, name)
-            said += [f"{name} {k}: {np.median(v):.3g}".strip() for k, v in values.items()]
+            said += [
+                f"{name} {k.replace(chr(10), ', ')}: {np.median(v):.3g}".strip()
+                for k, v in values.items()
+                if len(v)
+            ]
         plots.add_legend(axes[0])
         each = len(sweep.table) // (len(varied[key]) * len(groups))
         medians = f"Medians: {', '.join(said)}."
@@ -98,9 +102,11 @@ class SweepOutcomes(SweepFigure):
         found = {}
         for name, value in zip(value_labels(values), values, strict=True):
             series = rows_with(rows, key, value)[self.column].to_numpy().astype(float)
-            if not np.isfinite(series).any():
-                raise NotApplicable(f"no training with {label_of(key)} {name} has a finite value")
-            found[name] = series[np.isfinite(series)]
+            finite = series[np.isfinite(series)]
+            lost = len(series) - len(finite)
+            found[f"{name}\n{lost:,} of {len(series):,} not finite" if lost else name] = finite
+        if not any(map(len, found.values())):
+            raise NotApplicable(f"no training has a finite {self.quantity}")
         return found
 
 

@@ -20,7 +20,7 @@ from toyml.report.page import Page, TableItem, VerdictRow, format_value, write
 from toyml.run import Run
 from toyml.sweep.axis import label_of, numeric, value_labels
 from toyml.sweep.folder import Sweep
-from toyml.sweep.outcome import CONVERGED, OUTCOMES
+from toyml.sweep.outcome import CONVERGED, DIVERGED, OUTCOMES
 from toyml.sweep.table import rates, rows_with
 from toyml.theory.proportion import wilson_interval
 
@@ -126,12 +126,17 @@ def measured(sweep: Sweep) -> list[str]:
     words = ", ".join(f"{n:,} {name}" for name, n in counted.items())
     rate = summary["rate"]
     definition, several = sweep.settings.outcomes, len(table) > 1
+    bound = summary["threshold"]
+    own = " with the same data and loss function" if isinstance(bound, list) else ""
+    bound = (min(bound), max(bound)) if isinstance(bound, list) else (bound,)
     relative = (
-        f", {percent(definition.share)} of the way from the best end back to the median start"
+        f", {percent(definition.share)} of the way from the best end{own} back to the median start"
     )
+    if definition.converged is None and summary["outcomes"][DIVERGED] == len(table):
+        return [f"Of {len(table):,} training{'s' * several}: {words}."]
     sentences = [
         f"Of {len(table):,} training{'s' * several}: {words}. Converged means a loss below "
-        f"{format_value(summary['threshold'])}{relative * (definition.converged is None)}; the "
+        f"{' to '.join(map(format_value, bound))}{relative * (definition.converged is None)}; the "
         f"chance of it lies between {percent(rate['low'])} and {percent(rate['high'])} "
         "(95 % Wilson interval)."
     ]

@@ -62,15 +62,18 @@ def plot_outcomes(
         style: Colors and sizes.
 
     Raises:
-        ValueError: A setting without a finite outcome.
+        ValueError: No finite outcome; a single setting without one leaves its place empty.
     """
     drawn = Outcomes([], [], [], [])
-    for place, (name, values) in enumerate(outcomes.items()):
+    everything = np.concatenate([np.ravel(np.asarray(v, dtype=float)) for v in outcomes.values()])
+    if not np.isfinite(everything).any():
+        raise ValueError(f"none of the {setting} {', '.join(outcomes)} has a finite outcome")
+    for place, values in enumerate(outcomes.values()):
         series = np.asarray(values, dtype=float).ravel()
         finite = series[np.isfinite(series)]
         if not finite.size:
-            raise ValueError(f"{setting} {name} has no finite outcome; leave it out")
-        strip, median = _strip(ax, place, finite, first=place == 0, style=style)
+            continue
+        strip, median = _strip(ax, place, finite, first=not drawn.strips, style=style)
         drawn.strips.append(strip)
         drawn.medians.append(median)
     for name, value in (floors or {}).items():
@@ -78,8 +81,7 @@ def plot_outcomes(
             ax.axhline(value, color=style.ink, linestyle="--", linewidth=1.1, zorder=1)
         )
         drawn.notes.append(_note(ax, name, value, style))
-    everything = [np.ravel(np.asarray(v, dtype=float)) for v in outcomes.values()]
-    set_value_axis(ax, quantity, log_value, np.concatenate(everything), style=style)
+    set_value_axis(ax, quantity, log_value, everything, style=style)
     ax.set_xticks(range(len(outcomes)), list(outcomes))
     ax.set_xlim(-0.6, len(outcomes) - 0.4)
     ax.grid(False, axis="x")

@@ -282,7 +282,7 @@ def plot_basins(
 
     Args:
         ax: Where.
-        xs: Starting values along the horizontal axis [g1], increasing and evenly spaced.
+        xs: Starting values along the horizontal axis [g1], increasing.
         ys: Along the vertical axis [g2].
         places: Number of the place at which training from there ends [g2, g1].
         speed: 1 for the fastest, 0 for the slowest [g2, g1].
@@ -298,15 +298,8 @@ def plot_basins(
     if where.min() < 0 or where.max() >= min(len(names), len(colors)):
         raise ValueError(f"places go from {where.min()} to {where.max()} for {len(names)} names")
     base = np.array([to_rgb(color) for color in colors])[where]
-    (left, right), (bottom, top) = ((e[0], e[-1]) for e in (edges(xs, False), edges(ys, False)))
-    image = ax.imshow(
-        1 - strength * (1 - base),
-        origin="lower",
-        extent=(left, right, bottom, top),
-        interpolation="nearest",
-        aspect="auto",
-        zorder=1,
-    )
+    tiles = 1 - strength * (1 - base)
+    image: AxesImage = ax.pcolorfast(edges(xs, False), edges(ys, False), tiles, zorder=1)  # type: ignore[assignment]
     for i, name in enumerate(names):
         if (where == i).any():
             ax.plot([], [], "s", color=colors[i], markersize=9, label=name)  # for the legend

@@ -7,8 +7,9 @@ The definitions, in this order:
 - **converged**: the last loss is below ``converged``. Without a number it is judged against the
   best training of the sweep: within ``share`` of the way down,
   :math:`L_\text{best} + \text{share}\,(\tilde L_0 - L_\text{best})`, :math:`\tilde L_0` the median
-  first loss. The step is the first one below that loss (exact for a given number; else the first of
-  the steps at which the losses are kept).
+  first loss; of trainings with the same loss function and the same data, as others have other least
+  losses. The step is the first one below that loss (exact for a given number; else the first of the
+  steps at which the losses are kept).
 - **plateau**: over the last tenth of the steps the loss stayed within ``flat`` of its last value,
   relatively. The step is the first kept one from which on it did. Plateaus are grouped into levels:
   sorted by loss, a gap of more than ``gap``, relatively, starts a new level.
@@ -78,14 +79,14 @@ class Outcomes(NamedTuple):
         outcome: One of ``OUTCOMES`` each [r].
         step: The step that belongs to it [r].
         level: For plateaus the level, 0 the lowest; -1 otherwise [r].
-        threshold: The loss below which a training counts as converged.
+        threshold: The loss below which each counts as converged [r]; NaN where none could.
         levels: Name and loss of each level, lowest first.
     """
 
     outcome: NDArray[np.str_]
     step: NDArray[np.int64]
     level: NDArray[np.int64]
-    threshold: float
+    threshold: Array
     levels: list[tuple[str, float]]
 
 
@@ -96,6 +97,7 @@ def judge(
     trace: Array,
     diverged_at: NDArray[np.int64],
     first_below: NDArray[np.int64] | None = None,
+    group: NDArray[np.int64] | None = None,
 ) -> Outcomes:
     """Judge r trainings.
 
@@ -106,15 +108,20 @@ def judge(
         trace: Losses at these steps [r, t].
         diverged_at: First step whose loss was not finite or exploded, or -1 [r].
         first_below: Where ``definition.converged`` is a number, the first step below it, or -1 [r].
+        group: Number of the group of trainings whose losses can be compared [r]; one by default.
     """
     r, last = len(losses), steps[:, -1]
     diverged = (diverged_at >= 0) | ~np.isfinite(losses)
-    threshold = _threshold(definition, losses[~diverged], trace[~diverged, 0])
+    threshold = np.full(r, np.nan)
+    for i in np.unique(group) if group is not None else (0,):
+        own = np.full(r, True) if group is None else group == i
+        left = own & ~diverged
+        threshold[own] = _threshold(definition, losses[left], trace[left, 0])
     with np.errstate(invalid="ignore"):
         converged = ~diverged & (losses < threshold)
         away = np.abs(trace - losses[:, None]) > definition.flat * np.abs(losses)[:, None]
         still = ~(away & (steps >= last[:, None] * 0.9)).any(axis=1)
-        below = trace < threshold
+        below = trace < threshold[:, None]
     plateau = ~diverged & ~converged & still
     level, levels = _levels(definition, np.where(plateau, losses, np.nan))
     outcome = np.full(r, MOVING, dtype="<U9")  # as long as the longest

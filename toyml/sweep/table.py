@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,6 +16,9 @@ from toyml.theory.proportion import wilson_interval
 
 if TYPE_CHECKING:
     import polars as pl  # a third of a second, which a fit need not spend
+
+ORDER_OF_ROWS = ("data.batch_size", "data.block_size", "data.shuffle")
+"""Settings of the data that leave the loss over all rows what it is."""
 
 LISTS = ("trace_steps", "trace", "end")
 """Columns of a part that the table leaves out."""
@@ -58,9 +62,8 @@ def outcome_table(parts: pl.DataFrame, definition: Definition) -> tuple[pl.DataF
     below = None
     if definition.converged is not None:
         below = parts[f"below_{definition.converged:g}"].to_numpy()
-    found = judge(
-        definition, parts["loss"].to_numpy(), steps, trace, parts["diverged_at"].to_numpy(), below
-    )
+    lost, group = parts["diverged_at"].to_numpy(), comparable(parts)
+    found = judge(definition, parts["loss"].to_numpy(), steps, trace, lost, below, group)
     names = np.array([name for name, _ in found.levels] + [""])
     levels = [str(names[i]) if i >= 0 else None for i in found.level]
     import polars as pl
@@ -71,6 +74,19 @@ def outcome_table(parts: pl.DataFrame, definition: Definition) -> tuple[pl.DataF
         pl.Series("level", levels, dtype=pl.String),
     ]
     return parts.drop([c for c in LISTS if c in parts.columns]).with_columns(columns), found
+
+
+def comparable(parts: pl.DataFrame) -> NDArray[np.int64]:
+    """Number of the group of trainings with the same loss function and the same data [r]."""
+    keys = [
+        key
+        for key in parts.columns
+        if re.match(r"(model\.loss|data)(\.|$)", key) and key not in ORDER_OF_ROWS
+    ]
+    if not keys:
+        return np.zeros(len(parts), dtype=np.int64)
+    of: dict[tuple[Any, ...], int] = {}
+    return np.array([of.setdefault(row, len(of)) for row in parts.select(keys).iter_rows()])
 
 
 def traces(parts: pl.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -131,6 +147,8 @@ def counts(table: pl.DataFrame) -> dict[str, int]:
 def summarize(table: pl.DataFrame, found: Outcomes, keys: Sequence[str]) -> dict[str, Any]:
     """For ``summary.json``: counts, levels, and rates by each varied key.
 
+    ``threshold`` is a number, or a list where losses or data differ and no number was given.
+
     Args:
         table: The table.
         found: Outcomes and levels.
@@ -142,9 +160,10 @@ def summarize(table: pl.DataFrame, found: Outcomes, keys: Sequence[str]) -> dict
     ]
     finite = table["loss"].filter(table["loss"].is_finite())
     quantiles = finite.to_numpy() if len(finite) else np.array([np.nan])
+    bounds = np.unique(found.threshold[np.isfinite(found.threshold)]).tolist() or [float("nan")]
     return {
         "outcomes": counts(table),
-        "threshold": found.threshold,
+        "threshold": bounds[0] if len(bounds) == 1 else bounds,
         "levels": levels,
         "loss": dict(
             zip(
