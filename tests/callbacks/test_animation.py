@@ -14,10 +14,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
-from tests.conftest import cloud, small_task, trainer
+from tests.claims.recorded import recorded
+from tests.conftest import Rows, cloud, small_task, trainer
+from toyml import plots
 from toyml.callbacks import Animation, MovingInputs, MovingLoss
 from toyml.callbacks.animation import places, thin
 from toyml.callbacks.movie import write_gif, write_mp4
+from toyml.callbacks.moving import Moments
 from toyml.data import NoisyParabola
 from toyml.errors import UserError
 from toyml.models import Linear
@@ -230,3 +233,18 @@ def test_places_fill_the_frame_once(count: int) -> None:
     for place in places(count):
         filled[place] += 1
     assert (filled == 1).all()
+
+
+def test_of_several_classes_the_map_moves(tmp_path: Path) -> None:
+    theta = np.arange(1, 6.0)[:, None] * np.array([[1.0, 0, 0, 1, -1, -1]])
+    data = Rows([[3.0, 2.0], [1.0, 2.0], [-1.0, -1.0]], np.eye(3))
+    net = nn.Linear(2, 3, bias=False)
+    run = recorded(tmp_path, theta, data=data, net=net, loss=nn.CrossEntropyLoss())
+    made = MovingInputs().prepare(run, Moments(np.array([0, 2, 4]), 200, logarithmic=False))
+    assert made.title == "Which class the model says"
+    ax = plots.new_figure().subplots()
+    motion = made.start(ax)
+    image = motion(0)[0]
+    first = np.array(image.get_array())  # type: ignore[attr-defined]
+    motion(2)
+    assert (np.array(image.get_array()) != first).any()  # type: ignore[attr-defined]

@@ -28,6 +28,9 @@ STARTS: dict[str, Callable[[Any], Motion]] = {
     "surface without classes": lambda ax: plots.move_surface(
         ax, G, G, FIELDS, SQUARE, CLASSES, level=None, quantity="height"
     ),
+    "classes": lambda ax: plots.move_class_map(
+        ax, G, G, (FIELDS > 0.3).astype(int) + 1, FIELDS, SQUARE, 2 * CLASSES
+    ),
     "fit": lambda ax: plots.move_fit(ax, G, T * G, SQUARE[:, 0], SQUARE[:, 1]),
     "rows": lambda ax: plots.move_rows(ax, T / 4 + 0 * CLASSES, CLASSES),
     "space": lambda ax: plots.move_space(ax, SPACE, CLASSES, planes=PLANES),
@@ -74,6 +77,14 @@ def test_what_stays_is_drawn_and_what_moves_is_not_left_behind(name: str) -> Non
     frames = list(plots.play(figure, [lambda i: motion(there[i])], 4, dpi=60))
     np.testing.assert_array_equal(frames[0], frames[3])
     assert (frames[0] != 255).any()
+
+
+def test_each_of_several_classes_has_its_cloud() -> None:
+    ax = plots.new_figure(4, 3).add_subplot(projection="3d")
+    plots.move_space(ax, SPACE, [0, 1, 2, 1])
+    clouds = [line for line in ax.lines if str(line.get_label()).startswith("class")]
+    assert [line.get_label() for line in clouds] == ["class 0", "class 1", "class 2"]
+    assert [len(np.asarray(line.get_data_3d()[0])) for line in clouds] == [1, 2, 1]  # type: ignore[attr-defined]
 
 
 def test_a_point_lies_on_its_path_also_between_two_snapshots() -> None:

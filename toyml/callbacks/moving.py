@@ -64,8 +64,8 @@ class MovingInputs(Moving):
     """What the net makes of its inputs: over their plane, along their axis, or row by row."""
 
     def prepare(self, run: Run, moments: Moments) -> Prepared:
-        """The first of the three that the data allow."""
-        for kind in (self.plane, self.curve):
+        """The first that the data allow."""
+        for kind in (self.plane, self.curve, self.classes):
             try:
                 return kind(run, moments)
             except NotApplicable:
@@ -107,6 +107,17 @@ class MovingInputs(Moving):
             "The model", lambda ax: plots.move_fit(ax, view.grid, curves, view.x, view.y)
         )
 
+    def classes(self, run: Run, moments: Moments) -> Prepared:
+        """Which of several classes over the plane."""
+        view = views.classes_view(run, most=moments.most)
+        chosen = moments.of(view.steps)
+        return Prepared(
+            "Which class the model says",
+            lambda ax: plots.move_class_map(
+                ax, view.xs, view.ys, view.winner[chosen], view.lead[chosen], view.x, view.y
+            ),
+        )
+
 
 class MovingHidden(Moving):
     """What the hidden units do: three of them in space, or each along the one input."""
@@ -123,7 +134,7 @@ class MovingHidden(Moving):
             )
         units = view.activations.shape[2]
         if units < 3 or not view.classes:
-            raise NotApplicable(f"space takes three hidden units and two classes; units: {units}")
+            raise NotApplicable(f"space takes three hidden units and classes; units: {units}")
         seen = view.activations[chosen][..., :3]
         planes = None if view.plane is None else view.plane[chosen]
         return Prepared(

@@ -38,7 +38,10 @@ def plane_data(run: Run) -> tuple[Tensor, Tensor]:
     """
     x, y = (a.double() for a in run.data)
     if x.shape[1] != 2 or y.shape[1] != 1:
-        raise NotApplicable(f"the data are not labelled points of the plane (x {list(x.shape)})")
+        raise NotApplicable(
+            "the data are not points of the plane with one label each "
+            f"(x {list(x.shape)}, y {list(y.shape)})"
+        )
     return x, y[:, 0]
 
 

@@ -44,6 +44,7 @@ from toyml.plots.landscape import (
 from toyml.plots.line import plot_loss_line
 from toyml.plots.motion import (
     Motion,
+    move_class_map,
     move_fit,
     move_mark,
     move_point,
@@ -106,6 +107,7 @@ __all__ = [
     "choose_steps",
     "landscape_levels",
     "map_colors",
+    "move_class_map",
     "move_fit",
     "move_mark",
     "move_point",

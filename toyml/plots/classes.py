@@ -7,13 +7,24 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.colors import to_rgb
 from matplotlib.image import AxesImage
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from toyml.palette import PROBABILITY
 from toyml.plots.style import STYLE, Style, as_grid, as_points, dress
 
 MARKERS = ("o", "^", "s", "D", "P", "X", "*")
 UNDECIDED = PROBABILITY[len(PROBABILITY) // 2]
+
+
+def class_colors(
+    winner: ArrayLike, lead: ArrayLike, *, style: Style = STYLE
+) -> NDArray[np.float64]:
+    """Colors [..., 3] of classes [...], faded to the ground where their lead [...] is small."""
+    classes, share = np.asarray(winner, dtype=int), np.clip(lead, 0, 1)[..., None]
+    colors = np.array([to_rgb(style.color(c)) for c in range(len(style.palette))])
+    ground = np.array(to_rgb(UNDECIDED))
+    own = (colors[classes % len(colors)] + ground) / 2
+    return np.where(np.isnan(share), 1.0, ground + share * (own - ground))
 
 
 def plot_class_map(
@@ -38,15 +49,11 @@ def plot_class_map(
     Raises:
         ValueError: A grid of another shape.
     """
-    classes = as_grid(xs, ys, winner).astype(int)
-    share = np.clip(as_grid(xs, ys, lead), 0, 1)[..., None]
-    colors = np.array([to_rgb(style.color(c)) for c in range(len(style.palette))])
-    ground = np.array(to_rgb(UNDECIDED))
-    own = (colors[classes % len(colors)] + ground) / 2
+    colors = class_colors(as_grid(xs, ys, winner), as_grid(xs, ys, lead), style=style)
     across, up = np.asarray(xs, dtype=float), np.asarray(ys, dtype=float)
     half = (across[1] - across[0]) / 2, (up[1] - up[0]) / 2
     image = ax.imshow(
-        np.where(np.isnan(share), 1.0, ground + share * (own - ground)),
+        colors,
         extent=(across[0] - half[0], across[-1] + half[0], up[0] - half[1], up[-1] + half[1]),
         origin="lower",
         interpolation="nearest",

@@ -20,6 +20,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 from numpy.typing import ArrayLike, NDArray
 
+from toyml.plots.classes import MARKERS, class_colors, plot_class_map, plot_class_points
 from toyml.plots.curves import plot_curves
 from toyml.plots.hidden import frame_space
 from toyml.plots.landscape import plot_landscape
@@ -152,6 +153,42 @@ def move_surface(
     return motion
 
 
+def move_class_map(
+    ax: Axes,
+    xs: ArrayLike,
+    ys: ArrayLike,
+    winner: ArrayLike,
+    lead: ArrayLike,
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    style: Style = STYLE,
+) -> Motion:
+    """The class that a model says over the plane, under the data.
+
+    Args:
+        ax: Where.
+        xs: Horizontal coordinates [g].
+        ys: Vertical coordinates [g].
+        winner: Numbers of the classes [t, g, g], rows going up.
+        lead: By how much each is ahead of the second [t, g, g].
+        x: Data [n, 2].
+        y: Numbers of their classes [n].
+        style: Colors and sizes.
+    """
+    classes, ahead = np.asarray(winner, dtype=int), np.asarray(lead, dtype=float)
+    image = plot_class_map(ax, xs, ys, classes[-1], ahead[-1], style=style)
+    points = plot_class_points(ax, x, y, style=style)
+    ax.set_aspect("equal")
+    add_legend(ax, below=True, columns=len(points), style=style)
+
+    def motion(i: int) -> list[Artist]:
+        image.set_data(class_colors(classes[i], ahead[i], style=style))
+        return [image, *points, *ax.spines.values()]
+
+    return motion
+
+
 def move_fit(
     ax: Axes,
     grid: ArrayLike,
@@ -233,24 +270,25 @@ def move_space(
     Args:
         ax: An ``Axes3D``.
         activations: [t, n, 3].
-        y: Labels [n].
+        y: Numbers of their classes [n], from 0 to 6.
         planes: Corners of the plane cut off at the box [t, c, 3]; NaN for none.
         style: Colors and sizes.
     """
-    seen, classes = np.asarray(activations, dtype=float), np.asarray(y, dtype=float) > 0.5
+    seen, classes = np.asarray(activations, dtype=float), np.asarray(y, dtype=int)
     low, high = np.nanmin(seen, axis=(0, 1)), np.nanmax(seen, axis=(0, 1))
     frame_space(ax, low, high, [f"unit {unit}" for unit in (1, 2, 3)], style)
+    present = np.unique(classes).tolist()
     clouds = [
         ax.plot(
-            *seen[-1][classes == bool(which)].T,
-            style.class_markers[which],
-            color=style.class_colors[which],
+            *seen[-1][classes == which].T,
+            MARKERS[which],
+            color=style.color(which),
             markersize=float(np.clip(60 / np.sqrt(len(classes)), 3, 8)),
             markeredgewidth=0,
             alpha=0.75,
             label=f"class {which}",
         )[0]
-        for which in (0, 1)
+        for which in present
     ]
     plane = Poly3DCollection([np.zeros((3, 3))], facecolor=style.muted, alpha=0.25)
     ax.add_collection3d(plane)
@@ -258,8 +296,8 @@ def move_space(
     corners = None if planes is None else np.asarray(planes, dtype=float)
 
     def motion(i: int) -> list[Artist]:
-        for which, cloud in enumerate(clouds):
-            cloud.set_data_3d(*seen[i][classes == bool(which)].T)
+        for which, cloud in zip(present, clouds, strict=True):
+            cloud.set_data_3d(*seen[i][classes == which].T)
         there = corners is not None and bool(np.isfinite(corners[i]).all())
         plane.set_visible(there)
         if corners is not None and there:
