@@ -66,3 +66,13 @@ def test_a_number_that_is_not_finite_is_null_and_an_object_is_refused() -> None:
 
 def test_the_same_document_gives_the_same_text() -> None:
     assert pack({"a": np.arange(5)}) == pack({"a": np.arange(5)})
+
+
+def test_an_array_at_several_places_is_written_once() -> None:
+    values = np.random.default_rng(0).random(10_000)
+    packed = levels(values)
+    once, thrice = pack([packed]), pack([packed, {"a": packed}, packed])
+    assert len(thrice) < 1.01 * len(once)
+    back = unpack(thrice)
+    for found in (back[0], back[1]["a"], back[2]):
+        np.testing.assert_array_equal(found, unpack(once)[0])

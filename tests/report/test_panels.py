@@ -28,7 +28,7 @@ from toyml.report.panels.trust import by_height, trust_plot, verdicts
 from toyml.report.scene import Panel, Plot, Scene, Verdict, moved
 from toyml.report.theme import DARK, LIGHT, painted
 from toyml.run import Run
-from toyml.views import forces_view, landscape_view
+from toyml.views import forces_view, hidden_view, landscape_view
 from toyml.views.landscape import MARGIN
 
 UNSAFE = {"scattergl", "splom", "parcoords", "scatterpolargl"}
@@ -207,6 +207,28 @@ def test_colors_of_classes_increase_from_0_to_1() -> None:
             assert places[-1] == 1
             assert places == sorted(places)
             assert len(places) == 2 * k
+
+
+def test_of_many_units_those_that_differ_most_can_be_chosen(tmp_path: Path) -> None:
+    net = mlp(2, 30)
+    theta = np.random.default_rng(0).normal(size=(5, 121))
+    theta[:, :60:2] *= np.arange(30) / 30  # unit 1 sees nothing, and those after it little
+    theta[:, 1:60:2] *= np.arange(30) / 30
+    x = np.random.default_rng(1).normal(size=(20, 2))
+    rows = Rows(x, (x[:, :1] > 0).astype(float))
+    made = recorded(tmp_path, theta, data=rows, net=net, loss=nn.BCEWithLogitsLoss())
+    panel = panels(scene({"run": made}))["hidden"]
+    lines, space = panel.plots
+    assert not any(t["showlegend"] for t in lines.data)
+    names = space.choices[0].options
+    assert len(names) == 24
+    assert "unit 1" not in names
+    assert "unit 30" in names
+    view = hidden_view(made)
+    chosen = int(names[2].removeprefix("unit ")) - 1
+    shown = np.concatenate([t.z for t in figure(space, 4, LIGHT).data])
+    assert sorted(shown) == pytest.approx(sorted(view.activations[4, :, chosen]), abs=1e-4)
+    assert "24 units" in panel.caption
 
 
 def test_what_a_panel_shows_is_what_was_recorded(tmp_path: Path) -> None:

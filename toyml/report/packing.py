@@ -78,7 +78,8 @@ def pack(document: Any) -> str:
     """A document as base64 of gzip of: length of the JSON, the JSON, the bytes of the arrays.
 
     Arrays of floating-point numbers become single precision, integers 32 bits, and ``Levels`` stay
-    what they are; in the JSON a leaf is an object with the key ``"$"``, its place.
+    what they are; in the JSON a leaf is an object with the key ``"$"``, its place. An array that
+    stands at several places is written once.
 
     Args:
         document: Dictionaries, lists, strings, numbers, NumPy arrays and ``Levels``.
@@ -88,6 +89,7 @@ def pack(document: Any) -> str:
     """
     blocks: list[bytes] = []
     size = 0
+    known: dict[int, dict[str, Any]] = {}
 
     def leaf(value: Any) -> Any:
         nonlocal size
@@ -105,7 +107,10 @@ def pack(document: Any) -> str:
             raise TypeError(
                 f"{type(value).__name__} cannot be packed; give arrays, text or numbers"
             )
+        if id(value) in known:
+            return known[id(value)]
         array, entry = _encoded(value)
+        known[id(value)] = entry
         entry["$"] = size
         blocks.append(array.tobytes())
         padding = -len(blocks[-1]) % 4

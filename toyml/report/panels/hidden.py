@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 SOLIDS = ("circle", "diamond", "square", "cross", "x", "circle-open", "diamond-open")
 """Symbols of classes in space, which has no triangles."""
 
+NAMED = 8
+"""Units that a legend can name."""
+
+OFFERED = 24
+"""Units that can be chosen for the space: each of them takes some 50 kB of the page."""
+
 ARROW = 0.06  # length of the stroke to the side where a unit is on, as a share of the picture
 
 
@@ -89,6 +95,8 @@ def words_of(view: HiddenView) -> list[str]:
     if h >= 3:
         words.append("In the space, each row has the activations of three units as coordinates.")
         words += ["There class 1 has diamonds."] if shapes else []
+        if h > OFFERED:
+            words.append(f"The {OFFERED} units that differ most between rows can be chosen.")
     elif h == 2:
         words.append("In the space, each row has the activations of both units as coordinates.")
     if view.plane is not None:
@@ -113,7 +121,8 @@ def lines_plot(view: HiddenView) -> Plot:
     colors = free_colors(view)
     for unit in range(h):
         line = curve(f"unit {unit + 1}", colors[unit % len(colors)], hoverinfo="name")
-        line["line"]["width"] = 2.5
+        line["line"]["width"] = 2.5 if h <= NAMED else 1.5
+        line["showlegend"] = h <= NAMED
         moves += [
             Move(len(data), key, strokes[:, unit, :, place].reshape(t, -1), view.steps)
             for place, key in enumerate("xy")
@@ -150,7 +159,7 @@ def responses_plot(view: HiddenView) -> Plot:
         layout(
             xaxis=axis("x", range=[float(view.grid[0]), float(view.grid[-1])]),
             yaxis=axis("activation", range=span(view.responses)),
-            showlegend=h <= 8,
+            showlegend=h <= NAMED,
         ),
         [Move(unit, "y", packed[unit], view.steps) for unit in range(h)],
     )
@@ -158,14 +167,15 @@ def responses_plot(view: HiddenView) -> Plot:
 
 def space_plot(view: HiddenView) -> Plot:
     """The rows with the activations of up to three units as coordinates."""
-    h = view.activations.shape[2]
+    units = offered(view)
+    h = len(units)
     if h == 1:
         return _strip(view)
+    activations = view.activations[:, :, units]
     keys = "xyz"[: min(h, 3)]
     data, moves = [], []
     for label, rows, marker in _groups(view):
-        mine = view.activations[:, rows]
-        packed = levels(mine)
+        packed = levels(activations[:, rows])
         data.append(
             {
                 "type": "scatter3d" if h >= 3 else "scatter",
@@ -187,14 +197,23 @@ def space_plot(view: HiddenView) -> Plot:
             Move(len(data) - 1, key, view.plane[:, :, place], view.steps)
             for place, key in enumerate(keys)
         ]
-    bounds = span(view.activations)
-    names = [f"unit {i + 1}" for i in range(h)]
+    bounds = span(activations)
+    names = [f"unit {unit + 1}" for unit in units]
     prefix = "scene." if h >= 3 else ""
     choices = [
         Choice(key, names, place, (f"{prefix}{key}axis.title.text",))
         for place, key in enumerate(keys)
     ]
     return Plot("Space", data, _space(names, bounds, h >= 3), moves, choices=choices)
+
+
+def offered(view: HiddenView) -> list[int]:
+    """Units for the space: of many those that differ most between the rows at the last step."""
+    h = view.activations.shape[2]
+    if h <= OFFERED:
+        return list(range(h))
+    spread = np.nan_to_num(view.activations[-1].std(axis=0))
+    return sorted(np.argsort(-spread, kind="stable")[:OFFERED].tolist())
 
 
 def _space(names: list[str], bounds: list[float], three: bool) -> Spec:
