@@ -173,7 +173,7 @@ def _plane(views: Mapping[str, LandscapeView], ground: Ground, arrows: Arrows | 
             },
             {
                 **path,
-                "name": "heights are not the path's",
+                "name": "wrong height",
                 "showlegend": alone and bool(view.wrong.any()),
                 "line": {"color": color, "width": 2.5, "dash": "dot"},
             },
