@@ -375,7 +375,7 @@ def test_nothing_for_exchange_is_a_pickle(whole: Path) -> None:
 def test_a_module_in_the_working_folder_does_not_stand_in_for_an_installed_one(
     foreign: Path, tmp_path: Path
 ) -> None:
-    for name in ("torch", "yaml", "lightning", "jsonargparse", "numpy", "rich", "argparse"):
+    for name in ("torch", "yaml", "lightning", "jsonargparse", "numpy", "rich", "argparse", "json"):
         (tmp_path / f"{name}.py").write_text("open('was here', 'w')\nraise SystemExit('taken')\n")
     entry = "import sys; sys.argv[0] = 'toyml'; from toyml.cli import console; sys.exit(console())"
     for words in (["-P", "-c", entry], ["-m", "toyml"]):
@@ -388,6 +388,20 @@ def test_a_module_in_the_working_folder_does_not_stand_in_for_an_installed_one(
         )
         assert done.returncode == 0, done.stderr
         assert not Path("was here").exists()
+
+
+def test_no_other_python_is_started_to_read_a_config(foreign: Path) -> None:
+    seen = "sys.addaudithook(lambda name, _: name == 'subprocess.Popen' and print('a child'))"
+    entry = f"import sys; {seen}; from toyml.cli import console; sys.exit(console())"
+    done = subprocess.run(
+        [sys.executable, "-c", entry, "report", str(foreign)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "a child" not in done.stdout
 
 
 def test_a_name_that_is_half_a_formula_costs_its_figure_only(foreign: Path) -> None:

@@ -13,7 +13,7 @@ from jsonargparse import ArgumentParser
 from lightning.pytorch.callbacks import Callback
 
 from toyml.errors import UserError
-from toyml.trust import UntrustedError, only_classes, refused, restricted
+from toyml.trust import UntrustedError, find_stubs_here, only_classes, refused, restricted
 
 KINDS: dict[str, Any] = {
     "model": pl.LightningModule,
@@ -88,6 +88,7 @@ def prepared(
             if isinstance(listed, list)
             else listed
         )
+    find_stubs_here()
     parser = ArgumentParser(exit_on_error=False)
     for part in parts:
         if values[part] is None:

@@ -18,6 +18,8 @@ from typing import Any
 
 from jsonargparse import Namespace, set_parsing_settings
 from jsonargparse import _common as parser_state
+from jsonargparse import _stubs_resolver as stubs
+from typeshed_client import get_search_context
 
 from toyml.errors import UserError
 
@@ -38,6 +40,20 @@ DENIED = (
     *(f"torch.nn.{room}" for room in ("parallel", "qat", "quantizable", "quantized", "utils")),
     "torch.optim.swa_utils",
 )
+
+
+def find_stubs_here() -> None:
+    """Let the parser look for type stubs where this process imports from.
+
+    By itself it starts another Python and asks that for its path: 50 ms, a trace-back of the
+    child's when Ctrl-C comes, and a ``json.py`` of the working folder's is run.
+    """
+    if stubs.stubs_resolver is None:
+        context = get_search_context(
+            search_path=[Path(place) for place in sys.path if place],
+            allow_py_files=parser_state.get_parsing_setting("stubs_resolver_allow_py_files"),
+        )
+        stubs.stubs_resolver = stubs.StubsResolver(search_context=context)  # type: ignore[assignment]
 
 
 class UntrustedError(UserError):

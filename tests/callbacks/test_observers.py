@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import pkgutil
 import random
 from collections.abc import Callable
 from functools import partial
@@ -58,6 +60,17 @@ def unfinished(kind: type) -> bool:
     """Whether a class is there to be derived from (Callback's metaclass does not know)."""
     members = inspect.getmembers(kind)
     return any(getattr(member, "__isabstractmethod__", False) for _, member in members)
+
+
+def test_every_callback_can_be_found() -> None:
+    """One that its package does not name would be tested by nobody."""
+    found = set()
+    for module in pkgutil.iter_modules(callbacks.__path__, "toyml.callbacks."):
+        members = vars(importlib.import_module(module.name)).values()
+        kinds = [k for k in members if isinstance(k, type) and issubclass(k, Callback)]
+        found |= {k.__name__ for k in kinds if k.__module__ == module.name and not unfinished(k)}
+    assert len(found) > 30
+    assert found - {"SweepReport"} == set(shipped())
 
 
 FIGURES = [name for name in shipped() if issubclass(getattr(callbacks, name), Figure)]

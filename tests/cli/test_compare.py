@@ -163,6 +163,14 @@ def test_help_imports_nothing_heavy() -> None:
     assert "--out FOLDER" in done.stdout
 
 
+def test_a_place_that_cannot_be_made_is_one_line_with_the_way_out(tmp_path: Path) -> None:
+    trainer(tmp_path, 5).fit(small_task(), datamodule=xor())
+    run = str(tmp_path / "run/version_0")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"cannot make .*file/page .*choose another .*--out"):
+        main(["compare", run, run, "--out", str(tmp_path / "file/page")])
+
+
 class _Config(Run):
     """Only a config."""
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
-from toyml.cli import StrictError, main
+from toyml.cli import InterruptedFitError, StrictError, main
 from toyml.cli.sweep import split
 from toyml.errors import UserError
 from toyml.sweep.folder import Sweep
@@ -64,6 +65,23 @@ def test_its_own_config_repeats_it() -> None:
     assert isinstance(again, Sweep)
     assert again.folder != found.folder
     assert again.table.equals(found.table)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_while_drawing_says_that_the_sweep_is_finished(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        signal.raise_signal(number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("toyml.callbacks.after.work_through", interrupted)
+        line = r"the sweep is finished, and toyml report runs/xor/sweep_0 draws the rest"
+        with pytest.raises(InterruptedFitError, match=line):
+            sweep("--seeds", "2")
+    assert Sweep(Path("runs/xor/sweep_0")).finished
+    main(["report", "runs/xor/sweep_0"])
+    assert Path("runs/xor/sweep_0/report.html").exists()
 
 
 def test_report_draws_it_again(capsys: pytest.CaptureFixture[str]) -> None:

@@ -105,7 +105,12 @@ def compare(folders: Sequence[Path], out: Path | None = None, trust: bool = Fals
     ends = {name: end(run) for name, run in runs.items()}
     parted = {name: part(runs[first], runs[name]) for name in others}
     folder = out or Path("comparisons") / "-".join(n.replace("/", "_") for n in runs)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot make {folder} ({error.strerror}); choose another place with --out"
+        ) from error
     left_out = [f"{n}, step by step: {p.obstacle}." for n, p in parted.items() if p.obstacle]
     left_out += [f"The loss of {n}: {why}." for n, run in runs.items() if (why := distrusted(run))]
     figures = []

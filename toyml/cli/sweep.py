@@ -108,7 +108,7 @@ def sweep(words: Sequence[str]) -> Any:
 
     from toyml.cli import InterruptedFitError
     from toyml.cli.trainer import complete_config
-    from toyml.sweep.conduct import InterruptedSweepError, conduct, rehearse_sweep
+    from toyml.sweep.conduct import InterruptedSweepError, conduct, rehearse_sweep, terminable
     from toyml.sweep.folder import claim
     from toyml.sweep.local import Job
     from toyml.sweep.plan import make_plan
@@ -138,7 +138,14 @@ def sweep(words: Sequence[str]) -> Any:
             found = conduct(folder, plan, job, engine, watch)
     except InterruptedSweepError as error:
         raise InterruptedFitError(str(error)) from None
-    return report_sweep(found, callbacks, options.strict)
+    try:
+        with terminable():
+            return report_sweep(found, callbacks, options.strict)
+    except KeyboardInterrupt:
+        raise InterruptedFitError(
+            f"interrupted while drawing; the sweep is finished, and toyml report {folder} draws "
+            "the rest"
+        ) from None
 
 
 def reached(config: dict[str, Any], noted: Sequence[int], plan: Any) -> tuple[int, ...]:

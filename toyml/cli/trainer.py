@@ -34,6 +34,7 @@ from toyml.errors import UserError
 from toyml.files import first_free, replace
 from toyml.logger import RunLogger, next_version, run_folder, run_logger
 from toyml.run import Run, lookup
+from toyml.trust import find_stubs_here
 
 DEFAULTS = Path(__file__).parent.parent / "defaults.yaml"
 RUN_LOGGER = "toyml.logger.RunLogger"
@@ -163,6 +164,7 @@ class ToymlCLI(LightningCLI):
         self.words = config_first(words)
         self.first_step = 0
         self.result: object = None
+        find_stubs_here()
         super().__init__(
             save_config_callback=SaveConfig,
             seed_everything_default=0,

@@ -16,6 +16,7 @@ from toyml.replicas import seeded_parameters
 from toyml.run import network
 from toyml.sweep.keys import Config
 from toyml.sweep.plan import INITIAL
+from toyml.trust import find_stubs_here
 
 Stack = dict[str, Tensor]
 """Parameters of r replicas, [r, ...] by name."""
@@ -49,6 +50,7 @@ def starts(config: Config, seeds: Sequence[int]) -> tuple[pl.LightningModule, St
 
 def builder(config: Config) -> Callable[[], nn.Module]:
     """A function that builds the net anew, drawing from the global generator; parsed once."""
+    find_stubs_here()
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--model", type=pl.LightningModule)
     parsed = parser.parse_object({"model": copy.deepcopy(config["model"])})
