@@ -168,6 +168,10 @@ def test_what_diverges_is_told_and_disturbs_nobody() -> None:
     assert tame["loss"] == only["loss"][0]
 
 
+def test_a_rehearsal_weighs_a_replica() -> None:
+    assert rehearse(config(), parts(config(), 2)[0]) == 8 * (3 * 2 + 3 + 3 + 1)
+
+
 def test_training_leaves_the_generator_alone() -> None:
     torch.manual_seed(5)
     expected = torch.rand(1)

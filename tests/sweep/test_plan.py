@@ -130,6 +130,15 @@ def test_what_is_no_seed(wrong: Any) -> None:
         parse_seeds(wrong)
 
 
+def test_parts_of_large_nets_are_smaller() -> None:
+    plan = make_plan(CONFIG, 50_000, {})
+    assert plan.fitted(168).part == plan.part == 20_000
+    large = plan.fitted(2**20)
+    assert (large.part, large.replicas) == (64, 50_000)
+    assert sum(map(len, large.parts())) == 50_000
+    assert plan.fitted(2**40).part == 1
+
+
 def test_parts_hold_a_replica() -> None:
     with pytest.raises(UserError, match="part is 0"):
         make_plan(CONFIG, 1, {}, part=0)

@@ -129,7 +129,9 @@ def sweep(words: Sequence[str]) -> Any:
     job = Job(config, settings.outcomes, noted, threads)
     callbacks = chosen_callbacks(config, {v.key: v.values for v in plan.vary})
     engine = make_engine(options.engine, options.address)
-    rehearse_sweep(plan, job)
+    each = rehearse_sweep(plan, job)
+    if section.get("part") is None:
+        plan = plan.fitted(each)
     text = yaml.safe_dump(config, sort_keys=False)
     folder = claim(root, name, text, plan, options.folder)
     bar = bool((config.get("trainer") or {}).get("enable_progress_bar") is not False)

@@ -257,8 +257,11 @@ def ends(end: Stack, settings: Mapping[str, Sequence[float]]) -> dict[str, Any]:
     return columns
 
 
-def rehearse(config: Config, part: Part, noted: Sequence[int] = ()) -> None:
+def rehearse(config: Config, part: Part, noted: Sequence[int] = ()) -> int:
     """Build everything for the first replica of a part, and train nothing.
+
+    Returns:
+        Bytes that its parameters take.
 
     Raises:
         UserError: The cell cannot be built, or trains in a way that replicas cannot.
@@ -279,6 +282,7 @@ def rehearse(config: Config, part: Part, noted: Sequence[int] = ()) -> None:
     block = batches(data, x, y, steps) or Block(x, y, steps, None, False, 0)
     task._check_shapes(try_forward(stack.template, x[:2]), y[:2])
     step_bytes(stack, task.loss, block)
+    return sum(values.numel() * values.element_size() for values in initial.values())
 
 
 def try_forward(net: nn.Module, x: Tensor) -> Tensor:

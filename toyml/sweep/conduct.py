@@ -43,20 +43,25 @@ class InterruptedSweepError(Exception):
     """A sweep was stopped by Ctrl-C or SIGTERM; the parts that were done are kept."""
 
 
-def rehearse_sweep(plan: Plan, job: Job) -> None:
+def rehearse_sweep(plan: Plan, job: Job) -> int:
     """Build every cell (the first 50 of many) without training, so that errors come first.
+
+    Returns:
+        Bytes that the parameters of one replica take, at most.
 
     Raises:
         UserError: A cell cannot be built or trained as replicas.
     """
     seen: list[dict[str, Any]] = []
+    most = 0
     for part in plan.parts():
         changes = dict(part.changes)
         if changes not in seen:
-            rehearse(job.config, part, job.noted)
+            most = max(most, rehearse(job.config, part, job.noted))
             seen.append(changes)
         if len(seen) == REHEARSED:
-            return
+            break
+    return most
 
 
 def conduct(
@@ -117,7 +122,7 @@ def train_table(
     definition = definition or Definition()
     plan = make_plan(config, seeds, vary or {})
     job = Job(config, definition, threads=threads)
-    rehearse_sweep(plan, job)
+    plan = plan.fitted(rehearse_sweep(plan, job))
     rows = [job.train(part) for part in plan.parts()]
     return outcome_table(together(rows), definition)[0]
 

@@ -22,6 +22,9 @@ SPREADING = re.compile(r"((torch|toyml)\.optim\.([a-z]+\.)?)?(SGD|Adam|AdamW)")
 INITIAL = re.compile(r"initial\.([A-Za-z_][\w.]*)\[(\d+(?:\s*,\s*\d+)*)\]")
 """One entry of the initial parameters: ``initial.linear.weight[0,0]``."""
 
+PART_BYTES = 2**26
+"""Bytes of the parameters of a part; with optimizer state, copies and chunks 2 GiB and less."""
+
 MOST_REPLICAS = 100_000
 """A product beyond this has to be confirmed."""
 
@@ -136,6 +139,14 @@ class Plan:
                 seeds = [int(row[-1]) for row in some]
                 first = cell * len(rows) + start
                 yield Part(next(numbers), changes, labels, seeds, settings, first)
+
+    def fitted(self, each: int) -> Plan:
+        """The same trainings in parts whose parameters take at most ``PART_BYTES``.
+
+        Args:
+            each: Bytes that the parameters of one replica take.
+        """
+        return replace(self, part=max(1, min(self.part, PART_BYTES // max(1, each))))
 
     def as_dict(self) -> dict[str, Any]:
         """For ``sweep.yaml``."""
