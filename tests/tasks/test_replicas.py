@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from tests.conftest import Rows, trainer
 from toyml import Run, optim
-from toyml.callbacks import Recorder
+from toyml.callbacks import Recorder, ReplicaLosses
 from toyml.cli import main
 from toyml.errors import UserError
 from toyml.models import MLP
@@ -208,7 +208,16 @@ def test_from_the_command_line_and_back(tmp_path: Path, monkeypatch: pytest.Monk
             },
         },
         "data": {"class_path": "toyml.data.Xor"},
-        "trainer": {"max_steps": 20, "callbacks+": [{"class_path": "toyml.callbacks.Recorder"}]},
+        "trainer": {
+            "max_steps": 20,
+            "log_every_n_steps": 5,
+            "callbacks+": [
+                "toyml.callbacks.Recorder",
+                "toyml.callbacks.Curves",
+                "toyml.callbacks.ReplicaLosses",
+                {"class_path": "toyml.callbacks.Report", "init_args": {"question": "Which?"}},
+            ],
+        },
     }
     Path("many.yaml").write_text(yaml.safe_dump(config))
     main(["fit", "--config", "many.yaml"])
@@ -219,3 +228,14 @@ def test_from_the_command_line_and_back(tmp_path: Path, monkeypatch: pytest.Monk
     assert list(outputs.shape) == [2, 4, 1]
     last = run.trajectory.select([-1])["output.bias"][0]
     assert torch.equal(run.net.get_parameter("output.bias"), last)
+    # What shows one net says that this is none; what shows many is drawn.
+    figures = run.folder / "figures"
+    assert "trains 2 replicas at once" in (figures / "curves.json").read_text()
+    assert not (figures / "curves.png").exists()
+    assert (figures / "replica_losses.png").stat().st_size > 5000
+    page = (run.folder / "report.html").read_text()
+    assert "The median of 2 losses goes from" in page
+    assert "it shows one net" in page
+    (ax,) = ReplicaLosses().draw(run).canvas.axes
+    assert ax.lines[0].get_xdata().tolist() == [0, 5, 10, 15, 20]
+    assert ax.lines[0].get_ydata().tolist() == run.metrics["loss"]["value"]

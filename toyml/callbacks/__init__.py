@@ -27,6 +27,7 @@ from toyml.callbacks.progress import Progress
 from toyml.callbacks.recorder import Recorder
 from toyml.callbacks.references import Bisector, DescentLimit, Reference, RegularizedMinimum
 from toyml.callbacks.replay import Replay
+from toyml.callbacks.replica_figures import ReplicaLosses
 from toyml.callbacks.report import Report
 from toyml.callbacks.sweep_cells import SweepOutcomes, SweepSides
 from toyml.callbacks.sweep_figures import SweepFan, SweepMap, SweepRates
@@ -69,6 +70,7 @@ __all__ = [
     "Reference",
     "RegularizedMinimum",
     "Replay",
+    "ReplicaLosses",
     "Report",
     "ScriptLoss",
     "SideErrors",

@@ -21,7 +21,8 @@ from toyml.claims import NotApplicable
 from toyml.errors import UnwrittenError, UserError
 from toyml.files import replace, writing
 from toyml.plots.style import SAVE_OPTIONS, SAVE_RC, lay_out, new_figure
-from toyml.run import Run
+from toyml.replicas import Replicated
+from toyml.run import Run, lookup
 
 # What computing with a run's numbers may end in, whatever they are.
 ANY_NUMBERS = (ValueError, TypeError, LookupError, RuntimeError, ArithmeticError)
@@ -69,6 +70,8 @@ class Figure(AfterFit):
     """
 
     patient = False
+    of_replicas = False
+    """Whether it shows many replicas; others are left out where a run has no single net."""
 
     def __init__(self, name: str) -> None:
         if not re.fullmatch(r"\w[\w .-]{0,99}", name):
@@ -90,6 +93,12 @@ class Figure(AfterFit):
         folder = run.folder / "figures"
         folder.mkdir(exist_ok=True)
         try:
+            count = 0 if self.of_replicas else replicas_of(run)
+            if count:
+                raise NotApplicable(
+                    f"it shows one net, and this run trains {count:,} replicas at once; "
+                    "toyml.callbacks.ReplicaLosses and toyml sweep show many"
+                )
             drawing = self.draw(run)
         except (NotApplicable, UserError, NotImplementedError) as why:
             self.leave_out(folder, str(why) or type(why).__name__)
@@ -125,6 +134,17 @@ class Figure(AfterFit):
                 path.unlink(missing_ok=True)
         words = {"title": type(self).__name__, "left_out": why}
         replace(folder / f"{self.name}.json", json.dumps(words, indent=1) + "\n")
+
+
+def replicas_of(run: Run) -> int:
+    """How many replicas a run trains at once; 0 where it trains a net."""
+    if lookup(run.config, "model.class_path", "toyml.tasks.Replicas") != "toyml.tasks.Replicas":
+        return 0  # known without building anything
+    try:
+        net = getattr(run.task, "net", None)
+    except UserError:
+        return 0
+    return net.replicas if isinstance(net, Replicated) else 0
 
 
 @cache

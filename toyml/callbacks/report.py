@@ -15,6 +15,7 @@ from rich.text import Text
 
 from toyml.callbacks.after import AfterFit
 from toyml.callbacks.errands import wait
+from toyml.callbacks.figure import replicas_of
 from toyml.callbacks.stage import scene
 from toyml.report.page import FigureItem, MetricRow, Page, VerdictRow, format_value, write
 from toyml.run import Run
@@ -66,7 +67,7 @@ class Report(AfterFit):
             environment["time per step"] = f"{summary['seconds_per_step'] * 1e6:,.1f} µs"
             environment["training time"] = f"{summary['seconds']:,.2f} s"
             environment["steps run by"] = summary.get("route", "")
-        moving = scene({run.name: run})  # while children still draw
+        moving = None if replicas_of(run) else scene({run.name: run})  # while children still draw
         figures, left_out = drawn_figures(run)
         config = run.folder / "config.yaml"
         return Page(
