@@ -460,6 +460,18 @@ def test_arrows_are_there_however_long_the_run_until_they_take_too_long(
     assert arrows(made) is not None
 
 
+def test_arrows_end_with_the_path_of_what_diverges(tmp_path: Path) -> None:
+    made = descended(tmp_path, steps=60, lr=2.0, momentum=0.5)
+    view = landscape_view(made)
+    assert 1 < view.steps[-1] < 20
+    panel = panels(scene({"run": made}))["landscape"]
+    found = figure(panel.plots[0], 60, LIGHT)
+    headed = [t for t in found.data if t.type == "scatter" and t.mode == "lines+markers"]
+    assert headed
+    for arrow in headed:
+        assert [arrow.x[0], arrow.y[0]] == pytest.approx(view.path[-1])
+
+
 def test_several_paths_lie_on_one_ground(tmp_path: Path) -> None:
     runs = {
         "plain": descended(tmp_path / "a", lr=0.05),

@@ -29,7 +29,7 @@ from toyml.views import (
     landscape_view,
     line_view,
 )
-from toyml.views.landscape import window_of
+from toyml.views.landscape import drawn, window_of
 from toyml.views.line import line_words
 
 X = [[-1.0], [0.5], [2.0], [3.0]]
@@ -188,10 +188,10 @@ def test_three_different_steps_span_a_plane() -> None:
 
 
 def test_what_ran_away_does_not_stretch_the_window(tmp_path: Path) -> None:
-    theta = np.concatenate([np.random.default_rng(0).normal(size=(20, 2)), [[1e9, -1e9]]])
+    theta = np.concatenate([np.random.default_rng(0).normal(size=(20, 2)), [[200.0, -100.0]]])
     view = landscape_view(line(tmp_path, theta), grid=5)
     assert abs(view.a).max() < 20
-    assert view.path[-1].tolist() == [1e9, -1e9]
+    assert view.path[-1].tolist() == [200.0, -100.0]
 
 
 @pytest.mark.parametrize("plane", [None, RandomPlane(), FilterNormalizedPlane(), CurvaturePlane(1)])
@@ -275,3 +275,26 @@ def test_words_tell_a_barrier_from_a_bulge() -> None:
     assert "climbs a barrier: 0.5 above the higher end" in line_words(names, 2.0, 1.0, 0.7, 0.5)
     assert "never rises above its ends; it is at most 0.7" in line_words(names, 2.0, 1.0, 0.7, 0.0)
     assert "not finite" in line_words(names, 2.0, 1.0, float("nan"), float("nan"))
+
+
+def test_the_path_of_what_diverges_ends_where_its_beginning_can_still_be_seen(
+    tmp_path: Path,
+) -> None:
+    growing = 30.0 ** np.arange(16)[:, None] * np.array([[1.0, -1.0]])
+    data = Rows([[1.0], [2.0]], [[0.0], [0.0]])
+    run = recorded(tmp_path, growing, data=data, net=Linear(1), loss=nn.MSELoss())
+    view = landscape_view(run, grid=9)
+    # Each step makes the loss 900 times as large: 810,000 after two, and too much after three.
+    assert view.steps.tolist() == [0, 1, 2]
+    assert "drawn up to step 2: then the loss is more than a million times" in view.words
+    assert drawn(run, 200)[0].tolist() == [0, 1, 2]
+    wild = growing * np.where(np.arange(16) == 0, 1.0, 1e20)[:, None]
+    run = recorded(tmp_path / "at once", wild, data=data, net=Linear(1), loss=nn.MSELoss())
+    assert drawn(run, 200)[0].tolist() == [0, 1]
+
+
+def test_a_loss_that_begins_at_zero_leaves_nothing_out(tmp_path: Path) -> None:
+    theta = np.arange(5.0)[:, None] * np.array([[1.0, -1.0]])
+    data = Rows([[1.0], [2.0]], [[0.0], [0.0]])
+    run = recorded(tmp_path, theta, data=data, net=Linear(1), loss=nn.MSELoss())
+    assert drawn(run, 200) == (pytest.approx(np.arange(5)), "")

@@ -18,6 +18,7 @@ from toyml.report import panels
 from toyml.report.scene import Panel, Scene
 from toyml.run import Run
 from toyml.views.forces import on_plane
+from toyml.views.landscape import drawn
 from toyml.views.planes import default_plane
 from toyml.views.shared import shared_landscape_views
 
@@ -176,7 +177,7 @@ def arrows(run: Run) -> panels.Arrows | None:
         if gradients > MOST_GRADIENTS and not asked_for(run, "Forces"):
             return None
         forces = views.forces_view(run)
-        directions = default_plane(run).lay(run, views.frames(run, 200)).rows().numpy()
+        directions = default_plane(run).lay(run, drawn(run, 200)[0]).rows().numpy()
     except (NotApplicable, UserError):
         return None
     if forces.steps[-1] + 1 < run.trajectory.steps[-1]:

@@ -27,6 +27,9 @@ FLATTEST = 0.35
 HIGH = 10.0
 """Snapshots with a loss that many times the first one's do not stretch the window."""
 
+RUN_AWAY = 1e6
+"""A path ends where the loss is that many times the first one."""
+
 NEGLIGIBLE = 1e-4
 """A path lies in a plane when no snapshot is further off than this part of its extent."""
 
@@ -106,11 +109,7 @@ def landscape_view(
         NotApplicable: Nothing finite was recorded, the plane does not exist, or no loss on it is
             finite.
     """
-    chosen = frames(run, most)
-    # What a training that diverged has left is on no plane, and a loss may refuse to see it.
-    chosen = chosen[np.isfinite(run.trajectory.parameters.flat[chosen]).all(1)]
-    if not len(chosen):
-        raise NotApplicable("the run has recorded no step with finite parameters")
+    chosen, left_out = drawn(run, most)
     kind = default_plane(run) if plane is None else plane
     flat = kind.lay(run, chosen)
     x, y = (rows.double() for rows in run.data)
@@ -139,8 +138,38 @@ def landscape_view(
         shadow.distance.numpy(),
         shadow.extent,
         shadow.explained,
-        measures.verdict(steps.tolist(), shadow),
+        f"{measures.verdict(steps.tolist(), shadow)} {left_out}".strip(),
         minimum,
+    )
+
+
+def drawn(run: Run, most: int) -> tuple[NDArray[np.int64], str]:
+    """Positions of the snapshots that a landscape shows, and a sentence on what is left out.
+
+    A training that diverges soon leaves any picture in which its beginning can be seen: the path
+    ends before the loss is ``RUN_AWAY`` times the first one (the first two are always there).
+
+    Args:
+        run: The run.
+        most: Snapshots, at most.
+
+    Raises:
+        NotApplicable: No snapshot has finite parameters.
+    """
+    chosen = frames(run, most)
+    # What a training that diverged has left is on no plane, and a loss may refuse to see it.
+    chosen = chosen[np.isfinite(run.trajectory.parameters.flat[chosen]).all(1)]
+    if not len(chosen):
+        raise NotApplicable("the run has recorded no step with finite parameters")
+    x, y = (rows.double() for rows in run.data)
+    loss = measures.losses(run.net, run.loss, doubled(run.trajectory.select(chosen)), x, y).numpy()
+    gone = np.flatnonzero(loss > RUN_AWAY * loss[0]) if loss[0] > 0 else np.empty(0, np.int64)
+    if not len(gone):
+        return chosen, ""
+    chosen = chosen[: max(int(gone[0]), 2)]
+    return chosen, (
+        f"The path is drawn up to step {run.trajectory.steps[chosen[-1]]:,}: then the loss is more "
+        "than a million times the first one."
     )
 
 

@@ -10,8 +10,7 @@ from toyml import measures
 from toyml.claims import NotApplicable
 from toyml.measures import Plane
 from toyml.run import Run
-from toyml.views.frames import frames
-from toyml.views.landscape import LandscapeView, minimum_on, name_of, window_of
+from toyml.views.landscape import LandscapeView, drawn, minimum_on, name_of, window_of
 from toyml.views.planes import ParameterPlane, default_plane, doubled
 
 
@@ -40,7 +39,8 @@ def shared_landscape_views(
     same = {n: r for n, r in runs.items() if r.trajectory.shapes == first.trajectory.shapes}
     if len(same) < 2:
         raise NotApplicable("no other run has the parameters of the first")
-    chosen = {name: frames(run, most) for name, run in same.items()}
+    found = {name: drawn(run, most) for name, run in same.items()}
+    chosen = {name: indices for name, (indices, _) in found.items()}
     paths = {name: doubled(run.trajectory.select(chosen[name])) for name, run in same.items()}
     kind = default_plane(first)
     if isinstance(kind, ParameterPlane):
@@ -75,7 +75,8 @@ def shared_landscape_views(
             shadow.distance.numpy(),
             shadow.extent,
             shadow.explained,
-            measures.verdict(run.trajectory.steps[chosen[name]].tolist(), shadow),
+            f"{measures.verdict(run.trajectory.steps[chosen[name]].tolist(), shadow)} "
+            f"{found[name][1]}".strip(),
             minimum,
         )
         for (name, run), shadow in zip(same.items(), shadows.values(), strict=True)

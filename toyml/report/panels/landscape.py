@@ -235,14 +235,16 @@ def _minimum(place: NDArray[np.float64]) -> Spec:
 
 def _add_arrows(data: list[Spec], moves: list[Move], view: LandscapeView, arrows: Arrows) -> None:
     """One arrow for each part from the point of the step; the longest always of one length."""
-    forces, (width, height) = arrows.forces, (np.ptp(view.a), np.ptp(view.b))
-    foot = view.path[np.searchsorted(view.steps, forces.steps)]
-    parts = np.stack(list(arrows.vectors.values()))
+    width, height = np.ptp(view.a), np.ptp(view.b)
+    shown = arrows.forces.steps <= view.steps[-1]  # the path of what diverges ends before
+    steps = arrows.forces.steps[shown]
+    foot = view.path[np.searchsorted(view.steps, steps)]
+    parts = np.stack([part[shown] for part in arrows.vectors.values()])
     with np.errstate(invalid="ignore", divide="ignore"):
         longest = np.hypot(parts[..., 0] / width, parts[..., 1] / height).max(axis=0)
         scale = np.where(longest > 0, LONGEST / longest, 0.0)
-    scale[noise(arrows)] = np.nan
-    for i, (name, part) in enumerate(arrows.vectors.items()):
+    scale[noise(arrows)[shown]] = np.nan
+    for i, (name, part) in enumerate(zip(arrows.vectors, parts, strict=True)):
         ends = np.stack([foot, foot + scale[:, None] * part], axis=1)
         whole = i == len(arrows.vectors) - 1
         color = "@ink" if whole else line_token((2, 4, 5, 3, 0)[i % 5])
@@ -265,7 +267,7 @@ def _add_arrows(data: list[Spec], moves: list[Move], view: LandscapeView, arrows
                 "hoverinfo": "name",
             },
         ]
-        moves += [Move(len(data) - 1, "xy"[key], ends[:, :, key], forces.steps) for key in (0, 1)]
+        moves += [Move(len(data) - 1, "xy"[key], ends[:, :, key], steps) for key in (0, 1)]
 
 
 def noise(arrows: Arrows) -> NDArray[np.bool_]:
