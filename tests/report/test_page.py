@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.claims.recorded import recorded
+from toyml.callbacks.report import measured
 from toyml.report import FigureItem, MetricRow, Page, VerdictRow, format_value, render, write
+from toyml.run import Run
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="360pt" height="180pt"><path d="M0 0"/></svg>'
 VOID = {"meta", "link", "img", "br", "hr", "input"}
@@ -235,3 +238,15 @@ def test_a_page_that_cannot_be_drawn_leaves_the_old_one(page, tmp_path):
         write(broken, target)
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_one_logged_loss_does_not_go_from_itself_to_itself(tmp_path):
+    made = recorded(tmp_path, [[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]])
+    (tmp_path / "metrics.csv").write_text("step,loss\n0,0.5\n")
+    assert measured(Run(tmp_path, made.task, made.datamodule)) == [
+        "In this run the loss was 0.5 at step 0."
+    ]
+    (tmp_path / "metrics.csv").write_text("step,loss\n0,0.5\n7,0.25\n")
+    assert measured(Run(tmp_path, made.task, made.datamodule)) == [
+        "In this run the loss went from 0.5 at step 0 to 0.25 at step 7."
+    ]

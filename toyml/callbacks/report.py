@@ -94,6 +94,8 @@ def measured(run: Run) -> list[str]:
     if not loss or not loss["value"]:
         return []
     first, last = loss["value"][0], loss["value"][-1]
+    if len(loss["value"]) == 1:
+        return [f"In this run the loss was {format_value(first)} at step {loss['step'][0]:,}."]
     return [
         f"In this run the loss went from {format_value(first)} at step {loss['step'][0]:,} to "
         f"{format_value(last)} at step {loss['step'][-1]:,}."
