@@ -13,6 +13,7 @@ from toyml.callbacks.errands import errands, wait
 from toyml.errors import UnwrittenError, UserError
 from toyml.logger import run_folder
 from toyml.run import Run
+from toyml.terminal import plain
 
 
 class AfterFit(Callback):
@@ -64,7 +65,7 @@ class AfterFit(Callback):
         except UserError as error:
             if self.essential:
                 raise
-            print(f"toyml: {type(self).__name__} is left out: {error}", file=sys.stderr)
+            print(f"toyml: {type(self).__name__} is left out: {plain(error)}", file=sys.stderr)
 
     @abstractmethod
     def finish(self, run: Run) -> None:

@@ -23,6 +23,7 @@ from toyml.files import replace, writing
 from toyml.plots.style import SAVE_OPTIONS, SAVE_RC, lay_out, new_figure
 from toyml.replicas import Replicated
 from toyml.run import Run, lookup
+from toyml.terminal import plain
 
 # What computing with a run's numbers may end in, whatever they are.
 ANY_NUMBERS = (ValueError, TypeError, LookupError, RuntimeError, ArithmeticError)
@@ -124,7 +125,7 @@ class Figure(AfterFit):
             raise error
         words = " ".join(f"{type(error).__name__}: {error}".split())
         self.leave_out(folder, f"it cannot be drawn ({words})")
-        print(f"toyml: {type(self).__name__} is left out: {words}", file=sys.stderr)
+        print(f"toyml: {type(self).__name__} is left out: {plain(words)}", file=sys.stderr)
 
     def leave_out(self, folder: Path, why: str) -> None:
         """Say why there is no picture, and remove the one of an earlier pass."""

@@ -19,6 +19,7 @@ from toyml.callbacks.figure import replicas_of
 from toyml.callbacks.stage import scene
 from toyml.report.page import FigureItem, MetricRow, Page, VerdictRow, format_value, write
 from toyml.run import Run
+from toyml.terminal import plain
 
 LARGE = 250_000
 """Bytes of an SVG beyond which the page takes the PNG."""
@@ -184,9 +185,9 @@ def show(page: Page, path: str) -> None:
     """Print the verdicts and the path of the report."""
     console = Console()
     console.print()
-    console.print(Text(page.question, style="bold"))
+    console.print(Text(plain(page.question), style="bold"))
     for sentence in page.answer:
-        console.print(Text(f"  {sentence}"))
+        console.print(Text(plain(f"  {sentence}")))
     if page.verdicts:
         table = Table(box=None, padding=(0, 1), show_edge=False)
         for name, where in (("claim", "left"), ("predicted", "right"), ("measured", "right")):
@@ -199,13 +200,13 @@ def show(page: Page, path: str) -> None:
                 else format_value(row.measured, row.digits)
             )
             table.add_row(
-                Text(row.statement),
-                Text(format_value(row.predicted, row.digits)),
-                Text(words),
+                Text(plain(row.statement)),
+                Text(plain(format_value(row.predicted, row.digits))),
+                Text(plain(words)),
                 Text(row.verdict, style=COLORS.get(row.verdict, "dim")),
             )
         console.print(table)
     counts = ", ".join(f"{count} {name}" for name, count in page.counts.items())
     status = "" if page.status == "finished" else f"[yellow]{page.status} at step {page.steps}[/]  "
     console.print(f"{status}{counts + '  ' if counts else ''}", end="")
-    console.print(Text(f"report: {path}", style="bold"), soft_wrap=True)
+    console.print(Text(plain(f"report: {path}"), style="bold"), soft_wrap=True)

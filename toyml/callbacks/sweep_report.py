@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from toyml.callbacks.after import AfterFit
 from toyml.callbacks.basin_figures import SweepBasins
@@ -22,6 +23,7 @@ from toyml.sweep.axis import label_of, numeric, value_labels
 from toyml.sweep.folder import Sweep
 from toyml.sweep.outcome import CONVERGED, DIVERGED, OUTCOMES
 from toyml.sweep.table import rates, rows_with
+from toyml.terminal import plain
 from toyml.theory.proportion import wilson_interval
 
 LISTED = 30
@@ -244,7 +246,9 @@ def summary_table(sweep: Sweep) -> Table:
         table.add_row(name, f"{count:,}", percent(share), interval, step)
     levels, left, rest = largest_levels(sweep, PRINTED)
     for level in levels:
-        table.add_row(f"  plateau at {level['name']}", f"{level['count']:,}", "", "", "")
+        table.add_row(
+            Text(plain(f"  plateau at {level['name']}")), f"{level['count']:,}", "", "", ""
+        )
     if left:
         table.add_row(f"  {left:,} other plateaus", f"{rest:,}", "", "", "")
     return table

@@ -18,6 +18,7 @@ from types import FrameType
 
 from toyml import __version__
 from toyml.errors import UserError
+from toyml.terminal import plain
 
 TRAINER_COMMANDS = {
     "fit": "train an experiment, draw it and write its report",
@@ -184,7 +185,7 @@ def ended(ctrl_c: CtrlC) -> int:
     try:
         main()
     except InterruptedFitError as error:
-        print(f"toyml: {error}", file=sys.stderr)
+        print(f"toyml: {plain(error)}", file=sys.stderr)
         return 130
     except BaseException as error:
         if ctrl_c.came or isinstance(error, KeyboardInterrupt):
@@ -211,10 +212,10 @@ def status(error: BaseException) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     if isinstance(error, StrictError):
-        print(f"toyml: {error}", file=sys.stderr)
+        print(f"toyml: {plain(error)}", file=sys.stderr)
         return 1
     if isinstance(error, UserError | OSError) and not os.environ.get("TOYML_TRACEBACK"):
-        print(f"toyml: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"toyml: error: {plain(' '.join(str(error).split()))}", file=sys.stderr)
         return 2
     raise error
 

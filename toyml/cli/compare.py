@@ -14,6 +14,7 @@ from matplotlib.figure import Figure as Canvas
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from toyml import measures, plots
 from toyml.callbacks.figure import save
@@ -36,6 +37,7 @@ from toyml.plots.style import SAVE_OPTIONS, STYLE
 from toyml.report import FigureItem, Page, TableItem, format_value, write
 from toyml.report.scene import Scene
 from toyml.run import Run
+from toyml.terminal import plain
 from toyml.trust import UntrustedError
 
 BEYOND = 1e-6  # a difference that is more than rounding of float32
@@ -298,16 +300,18 @@ def show(page: Page, path: Path) -> None:
     """Print the tables, the findings and where the page is."""
     console = Console()
     for item in page.tables:
-        table = Table(title=item.title, title_justify="left", box=None, padding=(0, 1))
+        table = Table(title=Text(plain(item.title)), title_justify="left", box=None, padding=(0, 1))
         for index, column in enumerate(item.columns):
-            table.add_column(column, justify="right" if index else "left", overflow="fold")
+            table.add_column(
+                Text(plain(column)), justify="right" if index else "left", overflow="fold"
+            )
         for row in item.rows:
-            table.add_row(*(format_value(cell) for cell in row))
+            table.add_row(*(Text(plain(format_value(cell))) for cell in row))
         console.print(table)
         console.print()
     for sentence in page.answer:
-        console.print(f"  {sentence}", markup=False)
-    console.print(f"page: {path}", style="bold", markup=False, soft_wrap=True)
+        console.print(Text(plain(f"  {sentence}")))
+    console.print(Text(plain(f"page: {path}"), style="bold"), soft_wrap=True)
 
 
 # -- figures -------------------------------------------------------------------------------------

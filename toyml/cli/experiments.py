@@ -8,8 +8,10 @@ from typing import NamedTuple
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from toyml.errors import UserError
+from toyml.terminal import plain
 
 
 class Experiment(NamedTuple):
@@ -64,6 +66,6 @@ def show_experiments(folder: Path) -> list[Experiment]:
     table.add_column("the question it answers")
     table.add_column("command", overflow="fold")
     for experiment in found:
-        table.add_row(*experiment)
+        table.add_row(*(Text(plain(words)) for words in experiment))
     Console().print(table)
     return found
