@@ -124,7 +124,9 @@ def test_seeds(given_: Any, seeds: tuple[int, ...]) -> None:
     assert parse_seeds(given_) == seeds
 
 
-@pytest.mark.parametrize("wrong", [0, -3, "1.5", "-1,2", "a,b", [], [True], ["x"], [1, 2, 1]])
+@pytest.mark.parametrize(
+    "wrong", [0, -3, "9000000000", "1.5", "-1,2", "a,b", [], [True], ["x"], [1, 2, 1]]
+)
 def test_what_is_no_seed(wrong: Any) -> None:
     with pytest.raises(UserError, match="seed"):
         parse_seeds(wrong)

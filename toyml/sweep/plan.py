@@ -28,6 +28,9 @@ PART_BYTES = 2**26
 MOST_REPLICAS = 100_000
 """A product beyond this has to be confirmed."""
 
+MOST_SEEDS = 10_000_000
+"""More would fill the memory by their numbers alone."""
+
 PART = 20_000
 """Replicas of a cell that are trained, and kept, at a time."""
 
@@ -128,16 +131,17 @@ class Plan:
         """The parts, in order."""
         across = [v for v in self.vary if not v.by_replica]
         within = [v for v in self.vary if v.by_replica]
-        rows = [*itertools.product(*(v.values for v in within), self.seeds)]
+        size = len(self.seeds) * math.prod(len(v.values) for v in within)
         numbers = itertools.count()
         for cell, chosen in enumerate(itertools.product(*(v.values for v in across))):
             changes = {v.key: value for v, value in zip(across, chosen, strict=True)}
             labels = {v.key: changes[v.key] if v.numbers else word(changes[v.key]) for v in across}
-            for start in range(0, len(rows), self.part):
-                some = rows[start : start + self.part]
+            rows = itertools.product(*(v.values for v in within), self.seeds)
+            for start in range(0, size, self.part):
+                some = [*itertools.islice(rows, self.part)]
                 settings = {v.key: [float(r[i]) for r in some] for i, v in enumerate(within)}
                 seeds = [int(row[-1]) for row in some]
-                first = cell * len(rows) + start
+                first = cell * size + start
                 yield Part(next(numbers), changes, labels, seeds, settings, first)
 
     def fitted(self, each: int) -> Plan:
@@ -197,8 +201,8 @@ def parse_seeds(seeds: Any) -> tuple[int, ...]:
     if isinstance(seeds, list | tuple):
         found: list[Any] = list(seeds)
     elif re.fullmatch(r"-?\d+", text):
-        if int(text) < 1:
-            raise UserError(f"seeds is {text}; give at least 1")
+        if not 1 <= int(text) <= MOST_SEEDS:
+            raise UserError(f"seeds is {text}; give at least 1 and at most {MOST_SEEDS:,}")
         found = list(range(int(text)))
     else:
         found = parse_values(text)
