@@ -20,6 +20,7 @@ from tests.sweep.configs import config, written
 from toyml.errors import UserError
 from toyml.run import Run
 from toyml.sweep.conduct import InterruptedSweepError, conduct, train_table
+from toyml.sweep.curvature import best_end
 from toyml.sweep.folder import (
     ASKED,
     TABLE,
@@ -208,6 +209,31 @@ def test_cells_may_differ_in_steps_and_parameters(tmp_path: Path) -> None:
     sweep = conduct(folder, plan, Job(text, Definition()), Local())
     assert sweep.table["steps"].to_list() == [5] * 4 + [20] * 4
     assert [len(end) for end in sweep.details["end"]] == [9, 9, 37, 37] * 2
+
+
+def test_cells_of_small_and_large_nets_share_a_table(tmp_path: Path) -> None:
+    # Only the small net's parameters are kept.
+    asked = config(steps=3)
+    plan = make_plan(asked, 2, {"model.net.widths": [[2, 3, 1], [2, 40, 1]]})
+    job = Job(asked, Definition(converged=5.0))
+    folder = claim(tmp_path, "xor", yaml.safe_dump(asked), plan)
+    sweep = conduct(folder, plan, job, Local())
+    assert sweep.table["replica"].to_list() == [0, 1, 2, 3]
+    assert sweep.details["end"].list.len().to_list() == [13, 13, None, None]
+
+
+def test_the_best_end_may_be_of_a_net_too_large_to_be_kept(tmp_path: Path) -> None:
+    widths = {"model.net.widths": [[2, 3, 1], [2, 40, 1]]}
+    columns = {
+        "loss": [0.01, 0.02],
+        "end": [[0.5] * 13, None],
+        "model.net.widths": ["[2, 3, 1]", "[2, 40, 1]"],
+    }
+    _, parameters = best_end(written(tmp_path / "small", columns, widths))
+    assert parameters["hidden1.weight"].shape == (1, 3, 2)
+    columns["loss"] = [0.02, 0.01]
+    with pytest.raises(UserError, match="too large"):
+        best_end(written(tmp_path / "large", columns, widths))
 
 
 def test_a_table_is_written_beside_and_renamed(tmp_path: Path, monkeypatch: Any) -> None:

@@ -17,6 +17,7 @@ from toyml.sweep.axis import find_key
 from toyml.sweep.curvature import LR, end_sharpness, highest_sharpness, limit_line, parameters_of
 from toyml.sweep.folder import Sweep
 from toyml.sweep.outcome import CONVERGED, DIVERGED, OUTCOMES
+from toyml.sweep.plan import Vary
 from toyml.sweep.table import column as read_column
 from toyml.sweep.table import rows_with, select
 
@@ -339,6 +340,9 @@ class SharpestEnd(Claim):
         rows = sweep.details.filter(sweep.table["outcome"] == CONVERGED)
         if "end" not in rows.columns or not len(rows):
             raise NotApplicable("no training converged whose end was kept")
+        cells = [k for k, v in sweep.varied.items() if not Vary(k, tuple(v)).by_replica]
+        if cells:
+            raise NotApplicable(f"nets or data differ in {', '.join(cells)}")
         built = instantiate(sweep.config, ["model", "data"], "the sweep's config", sweep.trust)
         task = built["model"].double()
         x, y = built["data"].arrays()

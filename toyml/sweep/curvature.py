@@ -66,6 +66,8 @@ def best_end(sweep: Sweep) -> tuple[Config, dict[str, Tensor]]:
     if "end" not in details.columns or not converged.any():
         raise UserError("no converged training whose last parameters were kept")
     best = details.filter(converged).sort("loss")[0]
+    if best["end"][0] is None:
+        raise UserError("the net that ended best is too large for its parameters to be kept")
     changes = {
         key: next(v for v in values if best[key][0] in (v, word(v)))
         for key, values in sweep.varied.items()

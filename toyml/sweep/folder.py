@@ -161,10 +161,10 @@ def joined(folder: Path) -> pl.DataFrame:
 
 
 def together(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """Parts as one table, by replica."""
+    """Parts as one table, by replica; null where the nets of a cell have no such column."""
     import polars as pl
 
-    return pl.concat(parts, how="vertical_relaxed").sort("replica")
+    return pl.concat(parts, how="diagonal_relaxed").sort("replica")
 
 
 # -- claiming ------------------------------------------------------------------------------------
