@@ -165,7 +165,9 @@ class PanelView {
   tools() {
     const bar = this.figure.querySelector(".tools");
     bar.replaceChildren();
-    if (this.spec.plots.length > 1) bar.append(this.spec.plots.length > 4 ? this.menu() : this.tabs());
+    // Some 40 letters fit beside each other, on a phone too.
+    const letters = this.spec.plots.reduce((sum, plot) => sum + plot.label.length, 0);
+    if (this.spec.plots.length > 1) bar.append(letters > 40 ? this.menu() : this.tabs());
     this.plot.choices.forEach((choice, i) => {
       if (choice.options.length < 2 || (choice.options.length === this.plot.choices.length)) return;
       const label = document.createElement("label"), select = document.createElement("select");
@@ -192,7 +194,6 @@ class PanelView {
     });
     return group;
   }
-  // More than a row of buttons holds.
   menu() {
     const select = document.createElement("select");
     select.className = "menu";
