@@ -128,7 +128,9 @@ def test_divergence_keeps_the_run_and_says_so(tmp_path: Path) -> None:
         f"{PERCEPTRON} --model.loss torch.nn.MSELoss --model.optimizer.lr 100 "
         "--model.net.output_activation torch.nn.Identity --trainer.max_steps 3000"
     )
-    with pytest.raises(DivergedError, match=r"at step \d+ .*smaller --model.optimizer.lr"):
+    with pytest.raises(
+        DivergedError, match=r"at step \d+ .*smaller --model.optimizer.lr.*; toyml report runs/"
+    ):
         main(shlex.split(words))
     from toyml import Run
 

@@ -30,7 +30,7 @@ from toyml.cli import TRAINER_COMMANDS, InterruptedFitError
 from toyml.cli.messages import did_you_mean, readable
 from toyml.config import read_config
 from toyml.engine import Interruption, TogetherError, hold_back
-from toyml.errors import UserError
+from toyml.errors import DivergedError, UserError
 from toyml.files import first_free, replace
 from toyml.logger import RunLogger, next_version, run_folder, run_logger
 from toyml.run import Run, lookup
@@ -371,6 +371,10 @@ class ToymlCLI(LightningCLI):
                     self._report_interrupted(model, kwargs.get("datamodule"))
                 if isinstance(error, Exception) and not isinstance(error, UserError):
                     see_checkpoint(error, kwargs.get("ckpt_path"))
+                folder = None if logger is None else logger.claimed
+                if isinstance(error, DivergedError) and folder and holds_snapshots(folder):
+                    words = f"{error}; toyml report {folder} draws what there is"
+                    raise DivergedError(words, error.step) from error
                 raise
         if self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
@@ -399,7 +403,7 @@ class ToymlCLI(LightningCLI):
         outlive_the_others(trainer)
         logger = run_logger(trainer)
         folder = run_folder(trainer) if logger is None else logger.claimed
-        if folder is None or not (folder / "trajectory" / "layout.json").is_file():
+        if folder is None or not holds_snapshots(folder):
             raise InterruptedFitError("interrupted before the first step; nothing was recorded")
         drawn = f"toyml report {folder} draws"
         try:
@@ -456,6 +460,11 @@ def checkpoint_step(path: Path) -> int:
         return int(checkpoint["global_step"])
     except Exception as error:  # torch.load raises what its readers happen to raise
         raise UserError(f"{path} is not a checkpoint of a fit ({type(error).__name__})") from error
+
+
+def holds_snapshots(folder: Path) -> bool:
+    """Whether there is a trajectory to draw."""
+    return (folder / "trajectory" / "layout.json").is_file()
 
 
 def see_checkpoint(error: Exception, path: Any) -> None:
