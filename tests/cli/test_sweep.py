@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import yaml
 
@@ -65,6 +66,22 @@ def test_its_own_config_repeats_it() -> None:
     assert isinstance(again, Sweep)
     assert again.folder != found.folder
     assert again.table.equals(found.table)
+
+
+def test_a_sweep_whose_numbers_are_gone_is_one_line() -> None:
+    folder = sweep("--seeds", "2").folder
+    page = (folder / "report.html").read_bytes()
+    summary = (folder / "summary.json").read_text()
+    (folder / "summary.json").write_text('{"a": 1}')
+    with pytest.raises(UserError, match=r"summary.json is damaged: it has no 'outcomes'"):
+        main(["report", str(folder)])
+    (folder / "summary.json").write_text(summary)
+    table = pl.read_parquet(folder / "table.parquet")
+    for damaged in (table.drop("step"), table.head(0)):
+        damaged.write_parquet(folder / "table.parquet")
+        with pytest.raises(UserError, match=r"table.parquet is damaged: it has no '\w+'"):
+            main(["report", str(folder)])
+    assert (folder / "report.html").read_bytes() == page
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -169,7 +169,7 @@ def test_a_sweep_is_a_run_without_a_trajectory(tmp_path: Path) -> None:
 def test_a_damaged_folder_is_one_line(tmp_path: Path) -> None:
     sweep = written(tmp_path, {"loss": [0.1, 0.2]})
     (sweep.folder / ASKED).write_text("[1, 2]")
-    with pytest.raises(UserError, match="does not say what was varied"):
+    with pytest.raises(UserError, match="is not a config: it holds list"):
         _ = Sweep(sweep.folder).varied
     (sweep.folder / TABLE).write_bytes(b"nothing")
     with pytest.raises(UserError, match="not readable"):

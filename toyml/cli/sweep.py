@@ -42,6 +42,8 @@ An interrupted sweep goes on where it stopped when the same command is given aga
 runs/EXPERIMENT/sweep_<i>, holds table.parquet (one row per training), summary.json, report.html.
 """
 ENGINES = ("local", "ray")
+COLUMNS = ("replica", "seed", "steps", "outcome", "step", "loss")
+COUNTS = ("outcomes", "rate", "threshold")
 
 
 class Parser(argparse.ArgumentParser):
@@ -182,9 +184,26 @@ def report_again(folder: Path, strict: bool = False, trust: bool = False) -> Any
     from toyml.sweep.folder import Sweep
 
     found = Sweep(folder, trust=trust)
-    _ = found.table  # without one there is nothing to draw
+    see_outcomes(found)
     callbacks = chosen_callbacks(found.config, found.varied, trust)
     return report_sweep(found, callbacks, strict)
+
+
+def see_outcomes(found: Any) -> None:
+    """See that a sweep's table and summary hold what every page of one shows.
+
+    Raises:
+        UserError: There is no table, or one of the two is damaged.
+    """
+    for name, held, needed in (
+        ("table.parquet", found.table.columns if len(found.table) else (), COLUMNS),
+        ("summary.json", found.summary, COUNTS),
+    ):
+        if missing := [key for key in needed if key not in held]:
+            raise UserError(
+                f"{found.folder / name} is damaged: it has no {missing[0]!r}; move it away, and "
+                "the command that the sweep was started with makes it anew from what is kept"
+            )
 
 
 def chosen_callbacks(

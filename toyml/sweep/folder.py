@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from toyml.config import read_config
 from toyml.errors import UserError
 from toyml.files import beside, replace
 from toyml.run import Run
@@ -94,9 +95,8 @@ class Sweep(Run):
     @cached_property
     def varied(self) -> dict[str, list[Any]]:
         """The varied keys and their values."""
-        asked = yaml.safe_load((self.folder / ASKED).read_text(encoding="utf-8"))
-        vary = asked.get("vary") if isinstance(asked, dict) else None
-        if not isinstance(vary, dict):
+        vary = read_config(self.folder / ASKED).get("vary")
+        if not isinstance(vary, dict) or not all(isinstance(v, list) for v in vary.values()):
             raise UserError(f"{self.folder / ASKED} does not say what was varied")
         return vary
 
@@ -234,15 +234,14 @@ def _new(parent: Path) -> Path:
 def _difference(folder: Path, config_text: str, asked: Mapping[str, Any]) -> str:
     """In what an older sweep differs from the one asked for; empty when in nothing."""
     try:
-        old_asked = yaml.safe_load((folder / ASKED).read_text(encoding="utf-8"))
-        old = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, ValueError):
+        old_asked = read_config(folder / ASKED)
+        old = read_config(folder / "config.yaml")
+    except (OSError, UserError):
         return "its config is not readable"
     new = yaml.safe_load(config_text)
     wanted = yaml.safe_load(yaml.safe_dump(dict(asked)))
     if old_asked != wanted:
-        was = old_asked if isinstance(old_asked, dict) else {}
-        keys = sorted(k for k in {*was, *wanted} if was.get(k) != wanted.get(k))
+        keys = sorted(str(k) for k in {*old_asked, *wanted} if old_asked.get(k) != wanted.get(k))
         return f"other {' and '.join(keys)}"
     old_leaves, new_leaves = dict(leaves(old)), dict(leaves(new))
     for key in sorted({*old_leaves, *new_leaves}):
