@@ -81,6 +81,9 @@ def test_a_sweep_whose_numbers_are_gone_is_one_line() -> None:
         damaged.write_parquet(folder / "table.parquet")
         with pytest.raises(UserError, match=r"table.parquet is damaged: it has no '\w+'"):
             main(["report", str(folder)])
+    table.with_columns(pl.lit("x").alias("steps")).write_parquet(folder / "table.parquet")
+    with pytest.raises(UserError, match="do not belong together"):
+        main(["report", str(folder)])
     assert (folder / "report.html").read_bytes() == page
 
 

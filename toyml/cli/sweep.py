@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import copy
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -181,12 +182,27 @@ def report_again(folder: Path, strict: bool = False, trust: bool = False) -> Any
         UserError: The folder holds no finished table.
         StrictError: ``strict`` and a claim failed.
     """
+    from polars.exceptions import PolarsError
+
+    from toyml.callbacks.figure import ANY_NUMBERS
     from toyml.sweep.folder import Sweep
 
     found = Sweep(folder, trust=trust)
     see_outcomes(found)
     callbacks = chosen_callbacks(found.config, found.varied, trust)
-    return report_sweep(found, callbacks, strict)
+    try:
+        return report_sweep(found, callbacks, strict)
+    except UserError:
+        raise
+    except (*ANY_NUMBERS, PolarsError) as error:
+        # Columns of other kinds, or keys that they do not have: whatever comes of it.
+        if os.environ.get("TOYML_TRACEBACK"):
+            raise
+        raise UserError(
+            f"{folder} holds a table, a summary or settings that do not belong together "
+            f"({type(error).__name__}: {error}); move table.parquet away, and the command that the "
+            "sweep was started with makes it anew from what is kept"
+        ) from error
 
 
 def see_outcomes(found: Any) -> None:
