@@ -14,7 +14,9 @@ import torch
 
 from tests.conftest import ROOT
 from toyml import Run
+from toyml.callbacks import LastCheckpoint, Recorder
 from toyml.cli import InterruptedFitError, main
+from toyml.errors import UserError
 from toyml.trajectory import TrajectoryWriter
 
 STEPS = 160
@@ -133,3 +135,62 @@ def test_interrupted_at_a_random_step_and_continued(
     assert joined.metrics == whole.metrics
     assert same(weights(joined), weights(whole))
     assert not list(joined.folder.glob("trajectory/rows.after*")), "nothing was done twice"
+
+
+OFTEN = "{class_path: toyml.callbacks.LastCheckpoint, init_args: {every_seconds: 1.0e-9}}"
+
+
+class Killed(BaseException):
+    """What stands for SIGKILL: nothing is saved or marked on the way out."""
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        SETTINGS["momentum"],
+        SETTINGS["shuffled mini-batches"],
+        SETTINGS["validation"],
+        SETTINGS["ordinary loop"],
+        f"{SETTINGS['validation']} --trainer.max_steps -1 --trainer.max_epochs 7",
+        f"{SETTINGS['ordinary loop']} --trainer.max_steps -1 --trainer.max_epochs 7",
+    ],
+)
+def test_a_fit_killed_after_its_last_step_is_completed(
+    settings: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings += " --config often.part"
+    Path("often.part").write_text(BARE.replace("toyml.callbacks.LastCheckpoint", OFTEN))
+    whole = fit("whole", settings)
+    with monkeypatch.context() as killing:
+
+        def kill(*_: Any) -> None:
+            raise Killed
+
+        killing.setattr(Recorder, "on_train_end", kill)
+        killing.setattr(Recorder, "on_exception", lambda recorder, *_: recorder._close())
+        killing.setattr(LastCheckpoint, "on_exception", lambda *_: None)
+        with pytest.raises(Killed):
+            fit("joined", settings)
+    left = Run.load("runs/joined/version_0")
+    last = int(whole.trajectory.steps[-1])
+    assert left.status == f"unfinished at step {last}"
+    joined = fit("joined", settings + " --ckpt_path last")
+    assert [p.name for p in joined.folder.parent.iterdir()] == ["version_0"]
+    assert joined.finished
+    assert np.array_equal(joined.trajectory.parameters.flat, whole.trajectory.parameters.flat)
+    assert joined.metrics == whole.metrics
+    assert same(weights(joined), weights(whole))
+    with pytest.raises(UserError, match="the fit had no step to do"):
+        fit("joined", settings + " --ckpt_path last")
+
+
+def test_a_signal_after_the_last_step_leaves_a_finished_fit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ctrl_c = Interrupted(monkeypatch)
+    ctrl_c.at = STEPS
+    try:
+        fit("joined", SETTINGS["momentum"])
+    except InterruptedFitError as error:
+        print(error)
+    assert Run.load("runs/joined/version_0").finished

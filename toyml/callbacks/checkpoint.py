@@ -53,8 +53,12 @@ class LastCheckpoint(Checkpoint):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Save when the last checkpoint is old enough."""
-        old = time.monotonic() - self._saved_at > self.every_seconds
+        """Save when the last checkpoint is old enough, and there is something to go on to.
+
+        The end is saved once the recording is closed: a fit killed before that goes on from the
+        checkpoint before, does what was missing, and ends as it should have.
+        """
+        old = time.monotonic() - self._saved_at > self.every_seconds and not at_its_end(trainer)
         if trainer.world_size > 1:
             old = trainer.strategy.broadcast(old)  # all processes save, or none
         if old:
@@ -84,6 +88,13 @@ class LastCheckpoint(Checkpoint):
             return
         trainer.save_checkpoint(run_folder(trainer) / "checkpoints" / "last.ckpt")
         self._saved_at, self._saved_step = time.monotonic(), trainer.global_step
+
+
+def at_its_end(trainer: pl.Trainer) -> bool:
+    """Whether the batch that was just done is the last one of the fit."""
+    epochs = trainer.max_epochs
+    last_epoch = epochs is not None and 0 < epochs <= trainer.current_epoch + 1
+    return 0 < trainer.max_steps <= trainer.global_step or (last_epoch and trainer.is_last_batch)
 
 
 class WholeFiles(TorchCheckpointIO):
