@@ -315,6 +315,21 @@ def test_the_space_of_three_units_can_be_turned(started: Any, pages: dict[str, P
         assert seen.shown("hidden")[0]["x"] != first
 
 
+def test_a_kind_of_trace_waits_until_a_panel_has_one(started: Any, pages: dict[str, Path]) -> None:
+    waiting = "() => Object.keys(Plotly.waiting)"
+    with opened(started, pages["rings"]) as seen:
+        seen.draw_all()
+        flat = set(seen.page.evaluate(waiting))
+        assert flat >= {"scatter3d", "surface", "pie", "scattermap"}
+        assert not flat & {"scatter", "contour"}
+        seen.page.locator("#panel-hidden button", has_text="Space").click()
+        seen.page.locator("#panel-hidden .plot canvas").first.wait_for()
+        assert flat - set(seen.page.evaluate(waiting)) == {"scatter3d", "mesh3d"}
+        # A kind that has no name there comes with all of them.
+        seen.page.evaluate("() => learn('scattergl')")
+        assert seen.page.evaluate(waiting) == []
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_every_screen(
     scheme: str, started: Any, pages: dict[str, Path], tmp_path: Path

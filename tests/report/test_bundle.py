@@ -5,7 +5,7 @@ import gzip
 
 import pytest
 
-from toyml.report.bundle import plotly_bundle, unwrapped
+from toyml.report.bundle import on_demand, plotly_bundle, unwrapped
 
 WRAPPED = (
     "/* notice */\n(\n function(root, factory) { root.moduleName = factory(); }"
@@ -31,3 +31,31 @@ def test_the_installed_script_is_unwrapped() -> None:
     assert "Licensed under the MIT license" in text[:300]
     assert "factory()" not in text[:2000]
     assert text.endswith("window.Plotly = Plotly;\n")
+
+
+MODULES = (
+    'var a=W((x,y)=>{"use strict";y.exports={moduleType:"trace",name:"bar"}});'
+    'var b=W((x,y)=>{"use strict";y.exports=a()});'
+    'var c=W((x,y)=>{"use strict";var z=q();z.plot=p();y.exports=z});'
+    'var $d=W((x,y)=>{"use strict";y.exports={plot:p,moduleType:"trace",name:"pie"}});'
+    'var e=W((x,y)=>{"use strict";y.exports=$d()});'
+)
+LIBRARY = MODULES + 'var f=W((x,y)=>{"use strict";var r=core();%s;y.exports=r});return f();'
+
+
+def test_kinds_of_traces_wait_by_name_and_what_has_none_by_its_module() -> None:
+    script = on_demand(LIBRARY % "r.register([b(),c(),e()])")
+    assert script == LIBRARY % 'r.waiting={"bar":b,"c":c,"pie":e}'
+
+
+@pytest.mark.parametrize("call", ["r.register(b())", "r.register([])", "r.register([b(1)])", ""])
+def test_a_library_of_another_form_is_left_as_it_is(call: str) -> None:
+    assert on_demand(LIBRARY % call) == LIBRARY % call
+
+
+def test_every_kind_that_the_panels_use_waits_by_its_name() -> None:
+    text = gzip.decompress(base64.b64decode(plotly_bundle())).decode()
+    waiting = text[text.rindex(".waiting={") :].split("}")[0]
+    for kind in ("bar", "contour", "heatmap", "mesh3d", "scatter3d", "surface"):
+        assert f'"{kind}":' in waiting
+    assert ".register([" not in text

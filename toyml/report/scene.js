@@ -275,6 +275,7 @@ class PanelView {
     const config = { displayModeBar: false, responsive: true, doubleClick: "reset" };
     try {
       const first = !this.place.data;
+      for (const trace of data) learn(trace.type ?? "scatter");
       Plotly.react(this.place, data, layout, config);
       if (first && plot.time) this.listen();
       this.drawn = stage.frame;
@@ -319,6 +320,16 @@ class PanelView {
       return label ? `${label} ${value}` : value;
     }).join("  ·  ");
   }
+}
+
+// Kinds of traces wait to be evaluated until a panel has one; what has no name there comes with all.
+const learnt = new Set(["scatter"]);
+function learn(kind) {
+  if (learnt.has(kind)) return;
+  learnt.add(kind);
+  const waiting = Plotly.waiting ?? {}, kinds = kind in waiting ? [kind] : Object.keys(waiting);
+  Plotly.register(kinds.map((name) => waiting[name]()));
+  for (const name of kinds) delete waiting[name];
 }
 
 // -- the stage: one slider for all ---------------------------------------------------------------
