@@ -61,7 +61,7 @@ MODULE = re.compile(r"([\w$]+)=[\w$]+\(\([\w$,]*\)=>\{")
 def on_demand(script: str) -> str:
     """The script with its kinds of traces waiting in ``Plotly.waiting`` until one is used.
 
-    To evaluate all 47 of them, most for maps and 3-D, takes a third of the time until a page with
+    To evaluate all 47 of them, most for maps and 3-D, takes a quarter of the time until a page with
     none of those is there. ``scene.js`` registers a kind when it comes to a panel that has one.
 
     Args:
