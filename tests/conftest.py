@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -35,6 +36,10 @@ settings.register_profile("here", deadline=None, suppress_health_check=[HealthCh
 # CI tries the same examples every time; elsewhere hypothesis goes on looking for new ones.
 settings.register_profile("ci", settings.get_profile("here"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+# Who starts the tests in the background of a script hands them a Ctrl-C that is ignored.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 for _name in ("lightning.pytorch", "lightning.fabric"):
     logging.getLogger(_name).setLevel(logging.WARNING)
