@@ -1,8 +1,8 @@
 """Time loss landscapes against the loops a user would write.
 
-    python benchmarks/landscape.py                               # five pairs of everything, minutes
-    python benchmarks/landscape.py --update docs/landscape.md    # and put the tables there
-    python benchmarks/landscape.py --short                       # small grids, seconds
+    python -m benchmarks.landscape                               # five pairs of everything, minutes
+    python -m benchmarks.landscape --update docs/landscape.md    # and put the tables there
+    python -m benchmarks.landscape --short                       # small grids, seconds
 
 The loops set the parameters of a module, call it and its loss under ``no_grad`` and take
 ``.item()``, point by point: the *double loop* fills the two parameters and makes one forward pass

@@ -1,7 +1,7 @@
 """What a long fit and a large net take: memory while recording and drawing, seconds, disk.
 
-    python benchmarks/load.py            # 1,000,000 steps of 13 parameters: C and eager
-    python benchmarks/load.py --large    # 2,000 steps of 1,000,000 parameters: 8 GB of disk
+    python -m benchmarks.load            # 1,000,000 steps of 13 parameters: C and eager
+    python -m benchmarks.load --large    # 2,000 steps of 1,000,000 parameters: 8 GB of disk
 
 Each fit records every step and draws all general figures and the report. Memory is the process's
 own (RssAnon, children that draw not counted), sampled; mapped files are not in it, because the

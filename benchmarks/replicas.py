@@ -1,8 +1,8 @@
 """Time one fit of R replicas against R plain loops and R fits of stock Lightning.
 
-    python benchmarks/replicas.py                            # a few minutes
-    python benchmarks/replicas.py --update docs/replicas.md  # and put the tables there
-    python benchmarks/replicas.py --short                    # a few steps of everything, seconds
+    python -m benchmarks.replicas                            # a few minutes
+    python -m benchmarks.replicas --update docs/replicas.md  # and put the tables there
+    python -m benchmarks.replicas --short                    # a few steps of everything, seconds
 
 The fit is ``Trainer.fit`` with ``toyml.tasks.Replicas``: a trajectory of all replicas (eight
 snapshots per decade of steps), quantiles of the loss in metrics.csv, progress bar, last checkpoint.

@@ -1,8 +1,8 @@
 """Time what surrounds the steps: imports, the command line, a fit's set-up and end; and memory.
 
-    python benchmarks/startup.py             # a minute or two
-    python benchmarks/startup.py --short     # every command once
-    python benchmarks/startup.py --update docs/speed.md    # and put the tables there
+    python -m benchmarks.startup             # a minute or two
+    python -m benchmarks.startup --short     # every command once
+    python -m benchmarks.startup --update docs/speed.md    # and put the tables there
 
 Three tables. *Commands*: wall time of whole processes, against ``import torch, lightning`` alone.
 *Stages*: one ``toyml fit`` cut at the places where something else begins, in a process of its own;

@@ -1,9 +1,9 @@
 """Time a whole recorded fit against the loop a user would write.
 
-    python benchmarks/training.py                    # five cases, 7 pairs each, minutes
-    python benchmarks/training.py --stock --long     # and stock Lightning, and a million steps
-    python benchmarks/training.py --stock --long --update docs/speed.md    # and put it there
-    python benchmarks/training.py --short            # a few steps of everything, seconds
+    python -m benchmarks.training                    # five cases, 7 pairs each, minutes
+    python -m benchmarks.training --stock --long     # and stock Lightning, and a million steps
+    python -m benchmarks.training --stock --long --update docs/speed.md    # and put it there
+    python -m benchmarks.training --short            # a few steps of everything, seconds
 
 The loop is ``zero_grad``, forward, loss, ``backward``, ``optimizer.step``: one thread, torch.optim
 defaults, nothing recorded. Its time is that of its steps alone.
