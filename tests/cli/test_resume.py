@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import shlex
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -184,13 +185,38 @@ def test_a_fit_killed_after_its_last_step_is_completed(
         fit("joined", settings + " --ckpt_path last")
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        SETTINGS["momentum"],
+        SETTINGS["compiled"],
+        SETTINGS["ordinary loop"],
+        f"{SETTINGS['validation']} --trainer.max_steps -1 --trainer.max_epochs 7",
+        f"{SETTINGS['compiled']} --trainer.max_steps -1 --trainer.max_epochs 7",
+    ],
+)
 def test_a_signal_after_the_last_step_leaves_a_finished_fit(
-    monkeypatch: pytest.MonkeyPatch,
+    settings: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ctrl_c = Interrupted(monkeypatch)
-    ctrl_c.at = STEPS
-    try:
-        fit("joined", SETTINGS["momentum"])
-    except InterruptedFitError as error:
-        print(error)
-    assert Run.load("runs/joined/version_0").finished
+    ctrl_c.at = 21 if "max_epochs" in settings else STEPS
+    with suppress(InterruptedFitError):
+        fit("joined", settings)
+    assert ctrl_c.at == -1, "the signal came"
+    run = Run.load("runs/joined/version_0")
+    assert run.finished
+    assert run.trajectory.steps[-1] == (21 if "max_epochs" in settings else STEPS)
+
+
+def test_a_signal_within_the_last_pass_leaves_an_unfinished_fit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = f"{SETTINGS['validation']} --trainer.max_steps -1 --trainer.max_epochs 7"
+    whole = fit("whole", settings)
+    Interrupted(monkeypatch).at = 20
+    with pytest.raises(InterruptedFitError, match="interrupted at step 20"):
+        fit("joined", settings)
+    assert Run.load("runs/joined/version_0").status == "unfinished at step 20"
+    joined = fit("joined", settings + " --ckpt_path last")
+    assert joined.finished
+    assert np.array_equal(joined.trajectory.parameters.flat, whole.trajectory.parameters.flat)

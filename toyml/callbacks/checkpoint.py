@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from toyml.engine import AtOnceError, TogetherError
+from toyml.engine import AtOnceError, TogetherError, at_its_end
 from toyml.errors import DivergedError, UnwrittenError
 from toyml.files import replace, writing
 from toyml.logger import run_folder
@@ -88,13 +88,6 @@ class LastCheckpoint(Checkpoint):
             return
         trainer.save_checkpoint(run_folder(trainer) / "checkpoints" / "last.ckpt")
         self._saved_at, self._saved_step = time.monotonic(), trainer.global_step
-
-
-def at_its_end(trainer: pl.Trainer) -> bool:
-    """Whether the batch that was just done is the last one of the fit."""
-    epochs = trainer.max_epochs
-    last_epoch = epochs is not None and 0 < epochs <= trainer.current_epoch + 1
-    return 0 < trainer.max_steps <= trainer.global_step or (last_epoch and trainer.is_last_batch)
 
 
 class WholeFiles(TorchCheckpointIO):

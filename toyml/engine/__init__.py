@@ -14,7 +14,7 @@ hooks, ...) :func:`obstacle` says so and Lightning's ordinary automatic optimiza
 
 from toyml.engine.block import Block, batch_order
 from toyml.engine.interruption import AtOnceError, Interruption, TogetherError, hold_back
-from toyml.engine.route import StepObserver, in_blocks, obstacle
+from toyml.engine.route import StepObserver, at_its_end, in_blocks, obstacle
 from toyml.engine.training import COMPILE_FROM, Training
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "StepObserver",
     "TogetherError",
     "Training",
+    "at_its_end",
     "batch_order",
     "hold_back",
     "in_blocks",

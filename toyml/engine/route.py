@@ -119,6 +119,13 @@ def block_end(trainer: pl.Trainer, first: int, steps: int) -> int:
     return min(ends)
 
 
+def at_its_end(trainer: pl.Trainer) -> bool:
+    """Whether a batch that is done, with all steps of its block, is the last one of the fit."""
+    epochs = trainer.max_epochs
+    last_epoch = epochs is not None and 0 < epochs <= trainer.current_epoch + 1
+    return 0 < trainer.max_steps <= trainer.global_step or (last_epoch and trainer.is_last_batch)
+
+
 def watched_between_blocks(task: pl.LightningModule) -> bool:
     """Whether somebody looks at a fit whenever a block ends, so that its length matters.
 

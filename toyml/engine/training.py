@@ -18,7 +18,13 @@ from toyml.compiled import NotCompilable, compile_training
 from toyml.engine.block import Block
 from toyml.engine.chain import differentiate
 from toyml.engine.interruption import Interruption, hold_back
-from toyml.engine.route import StepObserver, block_end, count_steps, watched_between_blocks
+from toyml.engine.route import (
+    StepObserver,
+    at_its_end,
+    block_end,
+    count_steps,
+    watched_between_blocks,
+)
 from toyml.engine.update import Update
 from toyml.errors import DivergedError
 from toyml.measures import outputs, snapshot, unflatten
@@ -81,7 +87,7 @@ class Training:
                 count_steps(trainer, self._done)
         if losses and not math.isfinite(losses[-1]):
             self.raise_diverged(first + self._done, losses[-1])
-        if held.asked and trainer.global_step != trainer.max_steps:
+        if held.asked and (trainer.global_step < last or not at_its_end(trainer)):
             raise KeyboardInterrupt
         return {"losses": losses, "first_step": first}
 

@@ -197,7 +197,7 @@ class Replicas(pl.LightningModule):
         with engine.hold_back(signal.SIGINT) as held:
             while trainer.global_step < last and not held.asked:
                 self._run_portion(training, trainer.global_step, last)
-        if held.asked and trainer.global_step != trainer.max_steps:
+        if held.asked and (trainer.global_step < last or not engine.at_its_end(trainer)):
             raise KeyboardInterrupt
         losses = training.losses()
         self.log("loss", losses.nanmedian(), prog_bar=True, logger=False, batch_size=1)
