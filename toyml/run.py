@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from toyml import engine, measures
 from toyml.config import Config, read_config
 from toyml.errors import UserError
 from toyml.files import locked, replace
@@ -51,6 +55,8 @@ class Run:
         if not self.trust:
             see_files(self.folder)
         self._task, self._datamodule = task, datamodule
+        self._live = datamodule is not None  # its setup is done
+        self._held: tuple[Tensor, Tensor] | None = None
         self.verdicts: list[Mapping[str, Any]] = []  # what the judges of one pass have found
 
     def _check(self) -> None:
@@ -159,15 +165,18 @@ class Run:
         task, self._datamodule = built["model"], built["data"]
         dtype = next(iter(self.trajectory.select([-1]).values())).dtype
         task.to(dtype)
+        net, last = network(task), self.trajectory.states([-1])
+        found = self.trajectory.constants | {name: values[0] for name, values in last.items()}
         with torch.no_grad():
-            last = self.trajectory.select([-1])
-            for name, parameter in network(task).named_parameters():
-                if name not in last or last[name][0].shape != parameter.shape:
+            for name, held in (*net.named_parameters(), *net.named_buffers()):
+                if name not in found and not isinstance(held, nn.Parameter):
+                    continue  # recorded before buffers were
+                if name not in found or found[name].shape != held.shape:
                     raise UserError(
                         f"{self.folder}: the trajectory does not hold the config's {name} "
-                        f"{list(parameter.shape)}; one of the two was changed"
+                        f"{list(held.shape)}; one of the two was changed"
                     )
-                parameter.copy_(last[name][0])
+                held.copy_(found[name])
         self._task = task
 
     @property
@@ -185,13 +194,66 @@ class Run:
 
     @cached_property
     def data(self) -> tuple[Tensor, Tensor]:
-        """Training rows x [n, d], y [n, k] in the precision of the trajectory."""
-        arrays = getattr(self.datamodule, "arrays", None)
-        if arrays is None:
-            raise UserError(f"{type(self.datamodule).__name__} has no arrays() to look at")
-        dtype = torch.from_numpy(self.trajectory.parameters.flat[:1].copy()).dtype
-        x, y = arrays()
-        return x.to(dtype), y.to(dtype)
+        """Training rows x [n, d] and targets in the precision of the trajectory.
+
+        Targets are in the form that the loss takes: [n, k], or numbers of classes [n], int64.
+        """
+        return self.rows(torch.from_numpy(self.trajectory.parameters.flat[:1].copy()).dtype)
+
+    def rows(self, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
+        """The same in another precision.
+
+        Raises:
+            UserError: The data module hands over no pairs of tensors, or targets that are none of
+                the loss's.
+        """
+        if self._held is None:
+            data = self.datamodule
+            if not self._live and not hasattr(data, "arrays"):
+                data.prepare_data()
+                data.setup("fit")
+            try:
+                x, y = engine.all_rows(data)
+                loss = getattr(self.task, "loss", None)
+                self._held = x, measures.loss_targets(loss, y) if loss is not None else y
+            except ValueError as error:
+                raise UserError(f"{type(data).__name__}: {error}") from error
+        x, y = (rows.to(dtype) if rows.is_floating_point() else rows for rows in self._held)
+        return x, y
+
+    @cached_property
+    def meaning(self) -> measures.Meaning:
+        """What the net's outputs mean: classes, labels or values, and where they are undecided."""
+        found = measures.meaning(self.loss, self.data[1])
+        own = getattr(type(self.task), "prediction", None)
+        if own is None or getattr(own, "by_loss", False):
+            return found
+        # A task of one's own says what its outputs become; what is undecided is in those units.
+        level = None if found.undecided is None else found.middle
+        return dataclasses.replace(
+            found, prediction=self.task.prediction, undecided=level, quantity="prediction"
+        )
+
+    @cached_property
+    def behaviour(self) -> measures.Behaviour:
+        """What the net's output depends on besides its parameters and inputs."""
+        return measures.behaviour(self.net, self.data[0])
+
+    def losses(self, indices: Sequence[int] | NDArray[np.int64] | slice) -> NDArray[np.float64]:
+        """The loss over all training rows in evaluation mode at snapshots [t].
+
+        This is the one meaning of ``loss`` in figures, pages, claims and tables.
+
+        Args:
+            indices: Positions in the trajectory.
+
+        Raises:
+            UserError: There is no loss module, or there are no rows.
+            ValueError: Net, rows and loss do not belong together.
+        """
+        states = self.trajectory.states(indices)
+        values = measures.losses(self.net, self.loss, states, *self.data)
+        return values.double().numpy()
 
 
 def network(task: pl.LightningModule) -> nn.Module:

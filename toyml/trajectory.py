@@ -3,6 +3,9 @@
 ``trajectory/layout.json`` names the fields, ``trajectory/rows.bin`` holds one record per snapshot:
 
     step int64 | parameters [p] | gradients [p] (optional) | optimizer state [p] each (optional)
+    | buffers [q], float64 (of a net that has some which change, such as running statistics)
+
+``trajectory/constants.npz`` holds the buffers that do not change, once.
 
 A record is written by one ``write``; how many there are follows from the file's size, so the file
 can be read while it grows and a process killed at any moment leaves at most one torn record at
@@ -12,8 +15,10 @@ the end, which readers ignore. No pickle; any language can read it.
 from __future__ import annotations
 
 import fcntl
+import io
 import json
 import os
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,6 +51,8 @@ class TrajectoryWriter:
         shapes: Parameter names and shapes, in order.
         dtype: NumPy dtype of the values, ``float32`` or ``float64``.
         extras: Further fields with one value per parameter scalar, such as ``gradients``.
+        buffers: The net's buffers that change while it trains, by name; kept in every snapshot.
+        constants: Those that do not; kept once.
 
     Raises:
         UserError: The folder holds a trajectory of other parameters, or one that cannot be read,
@@ -54,21 +61,31 @@ class TrajectoryWriter:
     """
 
     def __init__(
-        self, folder: Path, shapes: Shapes, dtype: np.dtype, extras: Sequence[str] = ()
+        self,
+        folder: Path,
+        shapes: Shapes,
+        dtype: np.dtype,
+        extras: Sequence[str] = (),
+        buffers: Mapping[str, Tensor] | None = None,
+        constants: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.folder = folder
-        layout = {
+        layout: dict[str, Any] = {
             "format": FORMAT,
             "dtype": np.dtype(dtype).newbyteorder("<").str,
             "parameters": [[name, list(shape)] for name, shape in shapes.items()],
             "extras": list(extras),
         }
+        if buffers:
+            layout["buffers"] = [
+                [name, list(b.shape), b.cpu().numpy().dtype.str] for name, b in buffers.items()
+            ]
         rows = folder / "rows.bin"
         with writing(rows):
             folder.mkdir(parents=True, exist_ok=True)
             self._file = rows.open("ab", buffering=0)
         try:
-            self._claim(layout)
+            self._claim(layout, constants or {})
         except BaseException:
             self._file.close()
             raise
@@ -81,7 +98,7 @@ class TrajectoryWriter:
         self._torn = os.fstat(self._file.fileno()).st_size % self.record.itemsize
         self.last_step = self._read_last_step()
 
-    def _claim(self, layout: Mapping[str, Any]) -> None:
+    def _claim(self, layout: Mapping[str, Any], constants: Mapping[str, Tensor]) -> None:
         """See that the rows are this fit's to continue, before a byte of them is touched."""
         try:
             # The system gives it back when the process ends, however it ends.
@@ -107,6 +124,10 @@ class TrajectoryWriter:
                 "run folder"
             )
         else:
+            if constants:
+                memory = io.BytesIO()
+                np.savez(memory, **{name: b.cpu().numpy() for name, b in constants.items()})
+                replace(self.folder / "constants.npz", memory.getvalue())
             replace(path, json.dumps(layout, indent=1))
 
     def _cut_torn(self) -> None:
@@ -143,7 +164,7 @@ class TrajectoryWriter:
         self._write(self._bytes)
 
     def append_rows(self, steps: NDArray[np.int64], rows: NDArray[np.floating]) -> None:
-        """Append several snapshots [t, p] at once, in one write."""
+        """Append several snapshots [t, p] at once, in one write; of nets without buffers."""
         new = steps > self.last_step
         if not new.any():
             return
@@ -202,6 +223,9 @@ def read_layout(path: Path) -> dict[str, Any]:
             raise ValueError("a parameter name stands there twice")
         if layout["format"] != FORMAT:
             raise ValueError(f"format {layout['format']}, this version reads {FORMAT}")
+        for _, _, dtype in layout.get("buffers", []):
+            if np.dtype(dtype).kind not in "fiub":
+                raise ValueError(f"a buffer has dtype {dtype!r}; it has to be numbers")
         record_type(layout)
     except FileNotFoundError as error:
         raise UserError(f"{path.parent} holds no trajectory (no {path.name})") from error
@@ -212,13 +236,15 @@ def read_layout(path: Path) -> dict[str, Any]:
 
 def field_names(layout: Mapping[str, Any]) -> list[str]:
     """Names of the fields that follow the step."""
-    return ["parameters", *layout["extras"]]
+    return ["parameters", *layout["extras"], *(["buffers"] if layout.get("buffers") else [])]
 
 
 def record_type(layout: Mapping[str, Any]) -> np.dtype:
     """The NumPy record of one snapshot."""
     p = sum(int(np.prod(shape)) for _, shape in layout["parameters"])
-    fields = [(name, layout["dtype"], (p,)) for name in field_names(layout)]
+    fields = [(name, layout["dtype"], (p,)) for name in ("parameters", *layout["extras"])]
+    if buffers := layout.get("buffers"):
+        fields.append(("buffers", "<f8", (sum(int(np.prod(shape)) for _, shape, _ in buffers),)))
     return np.dtype([("step", "<i8"), *fields])
 
 
@@ -245,6 +271,11 @@ class Trajectory:
             str(name): tuple(int(i) for i in shape) for name, shape in layout["parameters"]
         }
         self.extras = tuple(str(name) for name in layout["extras"])
+        self.buffers: dict[str, tuple[tuple[int, ...], np.dtype]] = {
+            str(name): (tuple(int(i) for i in shape), np.dtype(dtype))
+            for name, shape, dtype in layout.get("buffers", [])
+        }
+        self._constants = folder / "constants.npz"
         self._record = record_type(layout)
         rows = folder / "rows.bin"
         count = rows.stat().st_size // self._record.itemsize if rows.exists() else 0
@@ -290,6 +321,37 @@ class Trajectory:
         """Snapshots as tensors by parameter name [t, ...], copied into memory."""
         flat = torch.from_numpy(np.array(self._rows["parameters"][indices]))
         return {name: flat[:, s].reshape(-1, *shape) for name, s, shape in spans(self.shapes)}
+
+    def states(
+        self, indices: Sequence[int] | NDArray[np.int64] | slice = slice(None)
+    ) -> dict[str, Tensor]:
+        """What a net needs to act as it did at snapshots: parameters and buffers, [t, ...] by name.
+
+        For a net without buffers that change it is :meth:`select`.
+        """
+        found = self.select(indices)
+        if self.buffers:
+            flat = np.array(self._rows["buffers"][indices])
+            shapes = {name: shape for name, (shape, _) in self.buffers.items()}
+            for name, place, shape in spans(shapes):
+                values = flat[:, place].reshape(-1, *shape).astype(self.buffers[name][1])
+                found[name] = torch.from_numpy(values)
+        return found
+
+    @property
+    def constants(self) -> dict[str, Tensor]:
+        """The buffers that did not change, by name.
+
+        Raises:
+            UserError: Their file cannot be read.
+        """
+        if not self._constants.exists():
+            return {}
+        try:
+            with np.load(self._constants, allow_pickle=False) as file:
+                return {name: torch.from_numpy(file[name]) for name in file.files}
+        except (ValueError, OSError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            raise UserError(f"{self._constants} is damaged: {error}") from error
 
     def at(self, step: int) -> dict[str, Tensor]:
         """The parameters after ``step`` updates.

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from toyml.engine import in_blocks
 from toyml.errors import DivergedError, UnwrittenError, UserError
@@ -95,7 +95,8 @@ class Recorder(Callback):
         if not trainer.is_global_zero:
             return
         self._last = trainer.max_steps
-        named = dict(network(pl_module).named_parameters())
+        net = network(pl_module)
+        named = dict(net.named_parameters())
         self._flat = [p.detach().view(-1) for p in named.values()]
         optimizer = trainer.optimizers[0] if trainer.optimizers else None
         extras = ["gradients"] if self.gradients else []
@@ -105,7 +106,17 @@ class Recorder(Callback):
         self._on_cpu = self._flat[0].device.type == "cpu"
         dtype = np.dtype("<f8" if self._flat[0].dtype == torch.float64 else "<f4")
         shapes = {name: tuple(p.shape) for name, p in named.items()}
-        writer = TrajectoryWriter(folder / "trajectory", shapes, dtype, extras)
+        changing = changing_buffers(net, pl_module)
+        buffers = dict(net.named_buffers())
+        self._buffers = [b for name, b in buffers.items() if name in changing]
+        writer = TrajectoryWriter(
+            folder / "trajectory",
+            shapes,
+            dtype,
+            extras,
+            {name: b for name, b in buffers.items() if name in changing},
+            {name: b for name, b in buffers.items() if name not in changing},
+        )
         try:
             refuse_another_run(writer, trainer.global_step, torch.cat(self._flat))
             self._refuse_a_hole(writer, trainer.global_step)
@@ -193,10 +204,15 @@ class Recorder(Callback):
         """Record the live parameters after ``step`` updates."""
         if self._writer is None:
             return
+        state = {}
+        if self._buffers:
+            state["buffers"] = torch.cat([b.detach().reshape(-1).double() for b in self._buffers])
         if self._on_cpu and not self._extras:
-            self._writer.append(step, parameters=self._flat)
+            self._writer.append(
+                step, parameters=self._flat, **{name: [b] for name, b in state.items()}
+            )
             return
-        fields = {"parameters": torch.cat(self._flat)}
+        fields = {"parameters": torch.cat(self._flat), **state}
         parameters = list(network(task).parameters())
         for name in self._extras:
             fields[name] = torch.cat([self._extra(name, task, step, p) for p in parameters])
@@ -222,6 +238,15 @@ class Recorder(Callback):
         for step, fields in self._rows:
             self._writer.append(step, **{name: [value.cpu()] for name, value in fields.items()})
         self._rows.clear()
+
+
+def changing_buffers(net: nn.Module, task: pl.LightningModule) -> tuple[str, ...]:
+    """Names of the buffers that training changes; all of them where the net cannot be tried."""
+    names = tuple(name for name, _ in net.named_buffers())
+    if not names:
+        return ()
+    found = getattr(task, "behaviour", None)
+    return names if found is None else tuple(name for name in names if name in found.buffers)
 
 
 def refuse_another_run(writer: TrajectoryWriter, step: int, live: Tensor) -> None:

@@ -15,6 +15,7 @@ hooks, ...) :func:`obstacle` says so and Lightning's ordinary automatic optimiza
 from toyml.engine.block import Block, batch_order
 from toyml.engine.interruption import AtOnceError, Interruption, TogetherError, hold_back
 from toyml.engine.route import StepObserver, at_its_end, in_blocks, obstacle
+from toyml.engine.rows import all_rows
 from toyml.engine.training import COMPILE_FROM, Training
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "StepObserver",
     "TogetherError",
     "Training",
+    "all_rows",
     "at_its_end",
     "batch_order",
     "hold_back",

@@ -1,5 +1,6 @@
 """Measures of nets and trajectories: torch only, pure, batched over snapshots."""
 
+from toyml.measures.behaviour import Behaviour, behaviour
 from toyml.measures.curvature import (
     Eigenpairs,
     curvature_plane,
@@ -32,6 +33,7 @@ from toyml.measures.hidden import (
 )
 from toyml.measures.landscape import landscape, landscapes
 from toyml.measures.line import losses_along
+from toyml.measures.meaning import Meaning, class_numbers, loss_targets, meaning
 from toyml.measures.plane import (
     Plane,
     at,
@@ -43,13 +45,17 @@ from toyml.measures.plane import (
 from toyml.measures.projection import Projection, height_errors, project, verdict
 
 __all__ = [
+    "Behaviour",
     "Eigenpairs",
+    "Meaning",
     "Parameters",
     "Plane",
     "Projection",
     "activations",
     "angle",
     "at",
+    "behaviour",
+    "class_numbers",
     "coordinates",
     "curvature_plane",
     "decision_grid",
@@ -68,9 +74,11 @@ __all__ = [
     "landscape",
     "landscapes",
     "leading_eigenpairs",
+    "loss_targets",
     "losses",
     "losses_along",
     "margin_box",
+    "meaning",
     "norms",
     "off_plane_distance",
     "outputs",

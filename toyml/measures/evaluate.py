@@ -134,9 +134,10 @@ def gradients(
         pieces = [
             chunk_gradients(forward, measure, part)[1] for part in chunks(parameters, t, size)
         ]
+    own = {name for name, _ in net.named_parameters()}
     return {
         name: torch.cat([piece[i].detach() for piece in pieces])
-        for i, name in enumerate(parameters)
+        for i, name in enumerate(name for name in parameters if name in own)
     }
 
 
@@ -149,8 +150,9 @@ def chunk_gradients(
     gradients.
     """
     with torch.enable_grad():
-        leaves = {name: p.detach().requires_grad_() for name, p in part.items()}
-        total = measure(forward(leaves)).sum()
+        own = {name for name, _ in forward.net.named_parameters()}
+        leaves = {name: p.detach().requires_grad_() for name, p in part.items() if name in own}
+        total = measure(forward({**part, **leaves})).sum()
         order = list(leaves.values())
         if not total.requires_grad:
             return order, tuple(torch.zeros_like(p) for p in order)

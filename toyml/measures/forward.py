@@ -15,7 +15,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from toyml.measures.chain import Layer, read_chain, run_chain
 
 Parameters = Mapping[str, Tensor]
-"""Tensors by parameter name: one snapshot, or a stack of t with leading axis [t]."""
+"""Tensors by parameter name: one snapshot, or a stack of t with leading axis [t].
+
+Where a net is evaluated the names of buffers may stand among them (running statistics of that
+snapshot); those that do not are taken from the net.
+"""
 
 CHAIN_BYTES = 2**19
 """Size of the widest activation of one chunk on a CPU: within a core's cache.
@@ -64,8 +68,13 @@ class Forward:
         """Outputs [t, n, k] of the snapshots, all at once."""
         if self.layers is not None:
             return run_chain(self.layers, parameters, self._columns).transpose(1, 2)
-        mapped = vmap(lambda p: functional_call(self.net, (p, self._buffers), (self.x,)))
-        result: Tensor = mapped(dict(parameters))
+        given = {
+            name: p.to(self.x.dtype) if name in self._buffers and p.is_floating_point() else p
+            for name, p in parameters.items()
+        }
+        rest = {name: b for name, b in self._buffers.items() if name not in given}
+        mapped = vmap(lambda p: functional_call(self.net, (p, rest), (self.x,)))
+        result: Tensor = mapped(given)
         return result
 
     def chunk(self, parameters: Parameters) -> int:
@@ -164,7 +173,9 @@ def check(net: nn.Module, parameters: Parameters, x: Tensor, y: Tensor | None = 
         ValueError: Names, shapes or dtypes that do not belong together.
     """
     shapes = {name: p.shape for name, p in net.named_parameters()}
-    if not shapes or set(parameters) != set(shapes):
+    buffers = {name: b.shape for name, b in net.named_buffers() if name in parameters}
+    shapes |= buffers
+    if not shapes.keys() - buffers or set(parameters) != set(shapes):
         raise ValueError(
             f"parameters are {', '.join(parameters) or 'none'}; "
             f"the net has {', '.join(shapes) or 'none'}: give exactly those"
@@ -177,7 +188,7 @@ def check(net: nn.Module, parameters: Parameters, x: Tensor, y: Tensor | None = 
                 f"{name} has shape {list(given)}; a stack of snapshots of this net has "
                 f"[t, {', '.join(map(str, shape))}]: one snapshot is stacked by unsqueeze(0)"
             )
-        if parameters[name].dtype != x.dtype:
+        if name not in buffers and parameters[name].dtype != x.dtype:
             raise ValueError(
                 f"x is {x.dtype} but {name} is {parameters[name].dtype}; cast x to the parameters"
             )
