@@ -163,9 +163,9 @@ class Run:
         source = str(self.folder / "config.yaml")
         built = instantiate(self.config, ("model", "data"), source, self.trust)
         task, self._datamodule = built["model"], built["data"]
-        dtype = next(iter(self.trajectory.select([-1]).values())).dtype
+        dtype = next(iter(self.trajectory.points([-1]).values())).dtype
         task.to(dtype)
-        net, last = network(task), self.trajectory.states([-1])
+        net, last = network(task), self.trajectory.select([-1])
         found = self.trajectory.constants | {name: values[0] for name, values in last.items()}
         with torch.no_grad():
             for name, held in (*net.named_parameters(), *net.named_buffers()):
@@ -225,14 +225,12 @@ class Run:
     def meaning(self) -> measures.Meaning:
         """What the net's outputs mean: classes, labels or values, and where they are undecided."""
         found = measures.meaning(self.loss, self.data[1])
-        own = getattr(type(self.task), "prediction", None)
+        own: Any = getattr(self.task, "prediction", None)
         if own is None or getattr(own, "by_loss", False):
             return found
         # A task of one's own says what its outputs become; what is undecided is in those units.
         level = None if found.undecided is None else found.middle
-        return dataclasses.replace(
-            found, prediction=self.task.prediction, undecided=level, quantity="prediction"
-        )
+        return dataclasses.replace(found, prediction=own, undecided=level, quantity="prediction")
 
     @cached_property
     def behaviour(self) -> measures.Behaviour:
@@ -251,7 +249,7 @@ class Run:
             UserError: There is no loss module, or there are no rows.
             ValueError: Net, rows and loss do not belong together.
         """
-        states = self.trajectory.states(indices)
+        states = self.trajectory.select(indices)
         values = measures.losses(self.net, self.loss, states, *self.data)
         return values.double().numpy()
 

@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from toyml import measures
 from toyml.claims import NotApplicable
 from toyml.errors import UserError
 from toyml.run import Run
@@ -59,11 +58,10 @@ def evaluated(run: Run, most: int) -> tuple[NDArray[np.int64], NDArray[np.float6
     if not len(chosen):
         return None
     try:
-        x, y = run.data
-        values = measures.losses(run.net, run.loss, run.trajectory.select(chosen), x, y)
+        values = run.losses(chosen)
     except (UserError, ValueError, RuntimeError):
         return None
-    return run.trajectory.steps[chosen], values.double().numpy(), type(run.loss).__name__
+    return run.trajectory.steps[chosen], values, type(run.loss).__name__
 
 
 def logged(run: Run) -> tuple[NDArray[np.int64], NDArray[np.float64], str]:
