@@ -42,7 +42,7 @@ def all_rows(data: Any, held_out: bool = False) -> tuple[Tensor, Tensor]:
         if hasattr(data, "train_dataloader"):
             loader = data.val_dataloader() if held_out else data.train_dataloader()
         if isinstance(loader, list | tuple) and len(loader) == 1:
-            loader = loader[0]
+            loader = loader[0]  # as Lightning takes it
         pieces = []
         numbers = 0
         for batch in in_order(loader, name):

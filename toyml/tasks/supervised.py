@@ -10,6 +10,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import Metric
@@ -189,9 +190,13 @@ class Supervised(pl.LightningModule):
         x, y = self._try(*rows, given)
         self._meaning = meaning(self.loss, y)
         self.behaviour = behaviour(self.net, x)
-        if stage == "fit" and getattr(data, "validation", False):
-            held_x, held_y = data.arrays(True)
-            self._try(held_x, held_y, given)
+        held = (
+            getattr(data, "validation", 0)
+            if not given
+            else is_overridden("val_dataloader", data, pl.LightningDataModule)
+        )
+        if stage == "fit" and held and (rows := self._seen(data, held_out=True)) is not None:
+            self._try(*rows, given)
 
     def _seen(self, data: Any, held_out: bool) -> tuple[Tensor, Tensor] | None:
         """All rows; ``None`` where only batches can be looked at.
@@ -339,11 +344,6 @@ class Supervised(pl.LightningModule):
             )
         if not value.is_floating_point():
             raise UserError(f"{name} of targets {y.dtype} is {value.dtype}; hand over y.float()")
-        if isinstance(self.loss, nn.CrossEntropyLoss) and output.shape[-1] == 1:
-            raise UserError(
-                "CrossEntropyLoss on one output is 0 whatever the weights are; use "
-                "BCEWithLogitsLoss, or one output per class"
-            )
 
     def targets(self, y: Tensor) -> Tensor:
         """Targets in the form that the loss takes (:func:`toyml.measures.loss_targets`).
@@ -358,6 +358,11 @@ class Supervised(pl.LightningModule):
 
     def _check_shapes(self, output: Tensor, y: Tensor) -> None:
         name = type(self.loss).__name__
+        if isinstance(self.loss, nn.CrossEntropyLoss) and output.shape[-1] == 1:
+            raise UserError(
+                "CrossEntropyLoss on one output is 0 whatever the weights are; use "
+                "BCEWithLogitsLoss, or one output per class"
+            )
         if y.ndim == 1 and not y.is_floating_point() and output.ndim > 1:
             classes, most = output.shape[1], int(y.max()) if len(y) else 0
             ignored = getattr(self.loss, "ignore_index", None)
