@@ -57,6 +57,7 @@ class Run:
         self._task, self._datamodule = task, datamodule
         self._live = datamodule is not None  # its setup is done
         self._held: tuple[Tensor, Tensor] | None = None
+        self._lost: tuple[str, ...] = ()
         self.verdicts: list[Mapping[str, Any]] = []  # what the judges of one pass have found
 
     def _check(self) -> None:
@@ -170,7 +171,8 @@ class Run:
         with torch.no_grad():
             for name, held in (*net.named_parameters(), *net.named_buffers()):
                 if name not in found and not isinstance(held, nn.Parameter):
-                    continue  # recorded before buffers were
+                    self._lost += (name,)  # recorded before buffers were
+                    continue
                 if name not in found or found[name].shape != held.shape:
                     raise UserError(
                         f"{self.folder}: the trajectory does not hold the config's {name} "
@@ -181,8 +183,21 @@ class Run:
 
     @property
     def net(self) -> nn.Module:
-        """The module whose parameters the trajectory holds."""
-        return network(self.task)
+        """The module whose parameters the trajectory holds.
+
+        Raises:
+            UserError: It needs running statistics, and the run was recorded without them.
+        """
+        net = network(self.task)
+        if self._lost:
+            changed = [n for n in measures.behaviour(net, self.data[0]).buffers if n in self._lost]
+            self._lost = tuple(changed)
+        if self._lost:
+            raise UserError(
+                f"the run was recorded without {', '.join(self._lost)}, and the net's output "
+                "depends on them; fit it again to see what it says"
+            )
+        return net
 
     @property
     def loss(self) -> nn.Module:

@@ -70,7 +70,7 @@ def plot_decision_surface(
         np.asarray(xs),
         np.asarray(ys),
         np.ma.masked_invalid(values),
-        cmap=style.probability_map,
+        cmap=style.loss_map if level is None else style.probability_map,
         vmin=limits[0],
         vmax=limits[1],
         shading="gouraud",

@@ -123,7 +123,7 @@ def move_surface(
         fields[-1],
         extent=(across[0] - half[0], across[-1] + half[0], up[0] - half[1], up[-1] + half[1]),
         origin="lower",
-        cmap=style.probability_map,
+        cmap=style.probability_map if names else style.loss_map,
         vmin=limits[0],
         vmax=limits[1],
         interpolation="bilinear",

@@ -79,7 +79,7 @@ def plot_values(
         points[:, 0],
         points[:, 1],
         c=np.asarray(y, dtype=float).ravel(),
-        cmap=style.probability_map,
+        cmap=style.loss_map,
         vmin=limits[0],
         vmax=limits[1],
         s=float(np.clip(style.marker_size * 20 / max(len(points), 1), 9, style.marker_size)),

@@ -87,7 +87,7 @@ def _field(view: BoundaryView) -> Spec:
         "zmax": high,
         "zauto": False,
         "autocontour": False,
-        "colorscale": "@probability",
+        "colorscale": "@loss" if view.level is None else "@probability",
         "contours": contours,
         "line": {"color": "@ink", "width": 2},
         "colorbar": bar(view.quantity),

@@ -193,7 +193,7 @@ def points(
                 "marker": {
                     "size": size,
                     "color": target,
-                    "colorscale": "@loss" if limits is None else "@probability",
+                    "colorscale": "@loss",
                     "cmin": low,
                     "cmax": high,
                     "line": {"color": "@ink", "width": 1},
