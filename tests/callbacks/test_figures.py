@@ -35,6 +35,7 @@ from toyml.data import TwoPoints
 from toyml.models import MLP, Linear
 from toyml.run import Run
 from toyml.tasks import Supervised
+from toyml.views import boundary_view
 
 START = [-0.00529, 0.37932, -0.58198]
 
@@ -244,8 +245,7 @@ def test_probability_and_logits_draw_the_same_boundary(tmp_path: Path) -> None:
         trainer(folder, 101, precision="64-true").fit(task, datamodule=TwoPoints())
         (made,) = folder.glob("run/version_*")
         run = Run(made, task, TwoPoints())
-        chosen = run.trajectory.thinned_log(12)
-        fields.append(Boundary().fields(run, run.data[0], chosen)[2])
+        fields.append(boundary_view(run, most=12, logarithmic=True).field)
     assert np.abs(fields[0] - fields[1]).max() < 1e-12
     assert ((fields[0] > 0.5) == (fields[1] > 0.5)).all()
 

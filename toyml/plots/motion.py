@@ -269,7 +269,7 @@ def move_space(
     activations: ArrayLike,
     y: ArrayLike,
     *,
-    names: Sequence[str],
+    names: Sequence[str] = tuple(f"class {i}" for i in range(len(MARKERS))),
     planes: ArrayLike | None = None,
     style: Style = STYLE,
 ) -> Motion:
