@@ -156,7 +156,7 @@ def _one_run(view: WeightsView) -> Panel:
         ),
         [Move(0, "y", view.values, view.steps)],
     )
-    of = f"All {p}" if p == view.total else f"The {p} that travel farthest of {view.total:,}"
+    of = f"{view.of[0].upper()}{view.of[1:]}"
     ends = ", ".join(f"{n} {v:.5g}" for n, v in zip(names[:6], view.values[-1], strict=False))
     return Panel(
         name="weights",
