@@ -451,13 +451,13 @@ def test_arrows_are_there_however_long_the_run_until_they_take_too_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = descended(tmp_path, steps=700, lr=0.05, momentum=0.5)
-    found = arrows(made)
+    found = arrows(made, landscape_view(made))
     assert found is not None
     assert found.forces.steps[-1] == 699
     monkeypatch.setattr("toyml.callbacks.stage.MOST_GRADIENTS", 1000)
-    assert arrows(made) is None
+    assert arrows(made, landscape_view(made)) is None
     made.config = {"trainer": {"callbacks": [{"class_path": "toyml.callbacks.Forces"}]}}
-    assert arrows(made) is not None
+    assert arrows(made, landscape_view(made)) is not None
 
 
 def test_arrows_end_with_the_path_of_what_diverges(tmp_path: Path) -> None:

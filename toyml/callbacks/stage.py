@@ -18,8 +18,6 @@ from toyml.report import panels
 from toyml.report.scene import Panel, Scene
 from toyml.run import Run
 from toyml.views.forces import on_plane
-from toyml.views.landscape import drawn
-from toyml.views.planes import default_plane
 from toyml.views.shared import shared_landscape_views
 
 STOPS = 100
@@ -127,7 +125,7 @@ def landscape_panel(runs: Mapping[str, Run]) -> Panel:
     (run,) = runs.values()
     see_to_patience(run, GRID_POINTS, "Landscape")
     view = views.landscape_view(run)
-    return panels.landscape_panel({run.name: view}, arrows(run))
+    return panels.landscape_panel({run.name: view}, arrows(run, view))
 
 
 def curvature(run: Run) -> views.CurvatureView:
@@ -166,7 +164,7 @@ def asked_for(run: Run, figure: str) -> bool:
     )
 
 
-def arrows(run: Run) -> panels.Arrows | None:
+def arrows(run: Run, view: views.LandscapeView) -> panels.Arrows | None:
     """What adds up to each step; ``None`` where that is not known or takes longer than the page.
 
     Where the config has a figure of the forces, they are known. The gradient of every step is
@@ -177,13 +175,12 @@ def arrows(run: Run) -> panels.Arrows | None:
         if gradients > MOST_GRADIENTS and not asked_for(run, "Forces"):
             return None
         forces = views.forces_view(run)
-        directions = default_plane(run).lay(run, drawn(run, 200)[0]).rows().numpy()
     except (NotApplicable, UserError):
         return None
     if forces.steps[-1] + 1 < run.trajectory.steps[-1]:
         return None
     parts = forces.components if len(forces.components) > 1 else {}
-    return panels.Arrows(forces, on_plane({**parts, "the step": forces.step}, directions))
+    return panels.Arrows(forces, on_plane({**parts, "the step": forces.step}, view.directions))
 
 
 def weights(runs: Mapping[str, Run]) -> dict[str, views.WeightsView]:

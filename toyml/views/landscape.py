@@ -51,6 +51,7 @@ class LandscapeView(NamedTuple):
         explained: Part of the path's variance that lies in the plane, 0 to 1.
         words: What may be read from the picture, in a sentence or two.
         minimum: Coordinates of the exact minimum of the run's loss [2], where one is known.
+        directions: Those of the plane as rows [2, p], onto which updates are projected.
     """
 
     names: tuple[str, str]
@@ -66,6 +67,7 @@ class LandscapeView(NamedTuple):
     explained: float
     words: str
     minimum: NDArray[np.float64] | None
+    directions: NDArray[np.float64]
 
     @property
     def surface(self) -> NDArray[np.float64]:
@@ -140,6 +142,7 @@ def landscape_view(
         shadow.explained,
         f"{measures.verdict(steps.tolist(), shadow)} {left_out} {statistics(run)}".strip(),
         minimum,
+        flat.rows().numpy(),
     )
 
 
