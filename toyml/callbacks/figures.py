@@ -12,6 +12,7 @@ from toyml.callbacks.references import Reference, all_lines, plane_data
 from toyml.claims import NotApplicable
 from toyml.claims.boundary import line, signed_angle
 from toyml.claims.logistic import descent_law
+from toyml.palette import REFERENCES
 from toyml.plots.style import dress, set_step_axis, set_value_axis, step_ticks
 from toyml.run import Run
 from toyml.views import BoundaryView, WeightsView, boundary_view, loss_view, weights_view
@@ -72,7 +73,7 @@ class Boundary(Figure):
         plots.add_colorbar(below, surface.mesh, view.quantity)
         for ax in (above, below):
             for i, (label, (w, b)) in enumerate(lines.items()):
-                color = plots.STYLE.palette[(2, 3, 5)[i % 3]]
+                color = plots.STYLE.palette[REFERENCES[i % len(REFERENCES)]]
                 # Lines that coincide share a long label, which must not squeeze the plane.
                 label = label.replace(" = ", " =\n")
                 plots.plot_line(ax, w.numpy(), float(b), label, color=color)
@@ -290,7 +291,9 @@ class AngleLaw(Figure):
             limit_label=f"limit {limit:.4f}°",
         )
         if self.reference is None:
-            ax.axhline(0, color=plots.STYLE.palette[2], linewidth=1.2, label=f"{zero}, 0°")
+            ax.axhline(
+                0, color=plots.STYLE.palette[REFERENCES[0]], linewidth=1.2, label=f"{zero}, 0°"
+            )
         plots.add_legend(ax, below=True, columns=2)
         error = angle[-1] - limit
         plots.set_title(ax, f"After {steps[-1]:,} steps {abs(error):.2f}° remain to the limit")

@@ -143,7 +143,9 @@ def draw_heights(ax: Axes, view: LandscapeView, log_time: bool) -> None:
     lines = plots.plot_curves(
         ax, view.steps, curves, quantity="loss", log_time=log_time, log_value=steep
     )
-    lines[1].set_linestyle("--")
+    # The true loss in the color of the path, as in the page's panel.
+    for line, place, dash in zip(lines, (1, 0), ("-", "--"), strict=True):
+        line.set(color=plots.STYLE.color(place), linestyle=dash)
     ax.yaxis.set_minor_formatter(NullFormatter())
     ax.set_xlabel("")
     ax.tick_params(labelbottom=False)  # those below are the same

@@ -146,7 +146,7 @@ def move_surface(
         ax.add_collection(collection, autolim=False)
     ends = None if lines is None else np.asarray(lines, dtype=float)
     if ends is not None:
-        units.set_color([style.color(2 + unit) for unit in range(ends.shape[1])])
+        units.set_color([style.beside_classes(unit)[0] for unit in range(ends.shape[1])])
 
     def motion(i: int) -> list[Artist]:
         image.set_data(fields[i])
