@@ -208,7 +208,10 @@ def answers(
         if where.obstacle:
             continue
         if where.first is None:
-            found.append(f"{name} has the parameters of {first} at every step, bit for bit.")
+            mine, other = (runs[n].trajectory.steps for n in (first, name))
+            both, last = len(np.intersect1d(mine, other)), int(max(mine[-1], other[-1]))
+            where_equal = "every step" if both == last + 1 else f"all {both:,} steps both recorded"
+            found.append(f"{name} has the parameters of {first} at {where_equal}, bit for bit.")
             continue
         step, parameter = where.first.step, where.first.parameter
         sentence = f"{name} parts from {first} at step {step:,} in {parameter}: " + " and ".join(
@@ -217,7 +220,7 @@ def answers(
         )
         beyond = where.beyond
         if beyond is None:
-            sentence += f"; no difference ever exceeds {format_value(BEYOND)}."
+            sentence += f"; no recorded difference exceeds {format_value(BEYOND)}."
         elif beyond.step > step:
             sentence += f"; beyond {format_value(BEYOND)} at step {beyond.step:,}."
         else:
