@@ -12,6 +12,20 @@ PURPLE, SKY, INK = "#CC79A7", "#56B4E9", "#24292F"
 LINES = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, INK)
 """Line colors in their order."""
 
+RUNS = (1, 2, 3, 4, 5, 6, 0)
+"""Places in ``LINES`` of the runs of a comparison: blue last, because the ground of a landscape is
+bluish where paths end."""
+
+REFERENCES = (2, 4, 3)
+"""Places of lines of theory: the first two colors are those of two classes, ink is the boundary's,
+and orange, the last, is near to the ground of class 1."""
+
+UNITS = (2, 3, 4, 5)
+"""Places of hidden units beside two classes and the boundary."""
+
+FORCES = {"gradient": 0, "weight decay": 2, "momentum": 3, "dampening": 4, "look-ahead": 5}
+"""Places of the parts of an update; vermillion is the path's, and ink the step's."""
+
 DARK_LINES = ("#5DB1E8", "#F58A4F", "#3CCBA3", "#F2BC45", "#E3A3C6", "#93D0F5", "#E4E6E9")
 """The same on a dark ground."""
 

@@ -50,7 +50,8 @@ def make(name: str, figure: str, settings: list[str]) -> None:
     with Image.open(source) as picture:
         height = round(picture.height * WIDTH / picture.width)
         small = picture.convert("RGB").resize((WIDTH, height), Image.Resampling.LANCZOS)
-        colors = small.quantize(128, dither=Image.Dither.NONE)
+        # Median cut would give the few pixels of a class the color of a line.
+        colors = small.quantize(255, Image.Quantize.MAXCOVERAGE, 2, dither=Image.Dither.NONE)
         colors.save(ROOT / f"docs/pictures/{name}.png", optimize=True)
 
 

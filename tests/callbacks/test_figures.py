@@ -35,7 +35,7 @@ from toyml.data import TwoPoints
 from toyml.models import MLP, Linear
 from toyml.run import Run
 from toyml.tasks import Supervised
-from toyml.views import boundary_view
+from toyml.views import boundary_view, weights_view
 
 START = [-0.00529, 0.37932, -0.58198]
 
@@ -281,6 +281,41 @@ def test_all_callbacks_of_a_fit_work_on_one_run(tmp_path: Path) -> None:
     (first,), (second,) = (callback.runs for callback in callbacks)
     assert first is second
     assert first.trajectory.steps.tolist() == [0, 1, 2, 3]
+
+
+def test_the_curve_of_every_parameter_has_its_own_name(tmp_path: Path) -> None:
+    net = MLP([2, 3, 1])
+    names = [f"hidden1.weight[{i},{j}]" for i in range(3) for j in range(2)]
+    names += [*(f"hidden1.bias[{i}]" for i in range(3))]
+    names += [*(f"output.weight[0,{j}]" for j in range(3)), "output.bias[0]"]
+    theta = np.arange(1.0, 14) * np.array([[1.0], [2.0], [4.0]])
+    run = recorded(tmp_path, theta, net=net)
+    assert weights_view(run).names == tuple(names)
+    drawing = Parameters(most=5).draw(run)
+    top, bottom = drawing.canvas.axes[0], drawing.canvas.axes[2]
+    drawn = {str(line.get_label()): heights(line).tolist() for line in top.lines}
+    assert drawn == {names[i]: theta[:, i].tolist() for i in range(8, 13)}, "the farthest five"
+    whole = {str(line.get_label()): heights(line) for line in bottom.lines}
+    assert whole["all parameters"] == pytest.approx(np.linalg.norm(theta, axis=1))
+    assert whole["hidden1.bias"] == pytest.approx(np.linalg.norm(theta[:, 6:9], axis=1))
+    assert "the 5 that travel farthest of 13" in drawing.caption
+    tensors = Parameters().draw(run).canvas.axes[0].lines
+    assert [heights(line).tolist() for line in tensors] == theta.T.tolist()
+
+
+@pytest.mark.parametrize(
+    ("theta", "said"),
+    [
+        ([[0.0, 0, 0], [3, 4, 0]], "goes from 0 to 5. "),
+        ([[3.0, 4, 0], [6, 8, 0]], "goes from 5 to 10, 2 times as large. "),
+        ([[3.0, 4, 0], [6, 8, np.inf]], "is 5 at first and no finite number at step 1. "),
+    ],
+)
+def test_the_growth_of_the_norm_is_a_number_where_there_is_one(
+    tmp_path: Path, theta: Any, said: str
+) -> None:
+    caption = Parameters().draw(recorded(tmp_path, theta)).caption
+    assert caption == f"The norm of all parameters together {said}Drawn are all 3."
 
 
 def test_borders_of_several_classes_are_drawn_above_their_map(tmp_path: Path) -> None:

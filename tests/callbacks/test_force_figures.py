@@ -8,11 +8,16 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.quiver import Quiver
+from torch import nn
 
 from tests.callbacks.test_figures import texts
+from tests.claims.recorded import recorded
+from tests.conftest import Rows
 from tests.views.test_forces import sgd, trained
-from toyml.callbacks import Forces
-from toyml.views import forces_view
+from toyml.callbacks import Forces, stage
+from toyml.claims.replay import replayed
+from toyml.models import Linear
+from toyml.views import forces_view, landscape_view
 
 
 def arrows(drawing: Any) -> dict[str, Quiver]:
@@ -48,6 +53,33 @@ def test_another_optimizer_is_trained_for_the_picture(tmp_path: Path) -> None:
     assert "over 6 steps" in drawing.alt
     np.testing.assert_array_equal(before, run.trajectory.parameters.flat)
     assert "What adds up to the step, at steps 0" in texts(drawing.canvas).replace("\n", " ")
+
+
+def test_the_arrows_of_what_diverges_lie_on_the_plane_of_their_background(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {
+        "data": Rows([[1.0, 2], [0, 1], [3, -1], [-2, 0.5]], [[1.0], [0], [2], [-1]]),
+        "net": Linear(2),
+        "loss": nn.MSELoss(),
+        "optimizer": sgd(lr=1.0, momentum=0.1),
+    }
+    start = recorded(tmp_path / "start", [[3.0, -2.0, 1.0]], **settings)
+    with replayed(start, 40) as other:
+        theta = np.array(other.trajectory.parameters.flat)
+    run = recorded(tmp_path / "made", theta, **settings)
+    view = landscape_view(run)
+    assert 2 < len(view.steps) < len(theta), "the path ends long before the training"
+    found = arrows(Forces(grid=5).draw(run))["the step"]
+    feet, tips = np.asarray(found.get_offsets()), np.c_[found.U, found.V]
+    assert len(feet) > 2
+    for foot, tip in zip(feet, tips, strict=True):
+        place = int(np.flatnonzero((view.path == foot).all(axis=1))[0])
+        if place + 1 < len(view.path):
+            way = view.path[place + 1] - foot
+            assert tip / np.linalg.norm(tip) == pytest.approx(way / np.linalg.norm(way))
+    shown = stage.arrows(run, view)
+    assert shown is not None
+    steps = np.diff(view.path, axis=0)
+    assert shown.vectors["the step"][: len(steps)] == pytest.approx(steps)
 
 
 @pytest.mark.parametrize("settings", [{"steps": 0}, {"arrows": 0}, {"grid": 2}])

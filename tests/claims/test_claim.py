@@ -1,12 +1,18 @@
 from __future__ import annotations
 
 import math
+from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import lightning.pytorch as pl
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
+from tests.claims.recorded import recorded
 from toyml.claims import (
     FAILS,
     HOLDS,
@@ -18,7 +24,16 @@ from toyml.claims import (
     Refuted,
 )
 from toyml.claims.claim import check_given, snapshot
+from toyml.claims.convention import regression_gap
+from toyml.claims.curvature import limits
+from toyml.claims.forces import updates
+from toyml.claims.logistic import optimizer_of
+from toyml.claims.parity import beside_reference
+from toyml.claims.quadratic import sgd_settings
+from toyml.claims.replay import replayed
 from toyml.errors import UserError
+from toyml.run import Run
+from toyml.tasks import Supervised
 
 CONFIG = {
     "seed_everything": 0,
@@ -193,3 +208,71 @@ def test_no_step_is_the_last_snapshot_and_without_any_there_is_none() -> None:
     for step in (None, 0):
         with pytest.raises(NotApplicable, match="recorded no step"):
             snapshot(made(steps=[]), step)
+
+
+class Penalised(Supervised):
+    """A step of its own."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        return super().training_step(batch, batch_idx) + 0.1
+
+
+class Rescheduled(Supervised):
+    """An optimizer of its own."""
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.Adam(self.net.parameters())
+
+
+class Counting(Supervised):
+    """What does not touch the updates."""
+
+    def on_train_epoch_end(self) -> None:
+        self.seen = True
+
+
+class Bare(pl.LightningModule):
+    """No Supervised at all."""
+
+    def __init__(self, net: nn.Module, loss: nn.Module, optimizer: Any) -> None:
+        super().__init__()
+        self.net, self.loss = net, loss
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        (Penalised, "Penalised has a training_step of its own, so its updates need not be those"),
+        (Rescheduled, "Rescheduled has a configure_optimizers of its own, so its updates"),
+        (
+            Bare,
+            r"Bare is no toyml\.tasks\.Supervised, so its updates need not be those of",
+        ),
+    ],
+)
+@pytest.mark.parametrize(
+    "measure",
+    [
+        lambda run: updates(run),
+        lambda run: limits(run, np.arange(2)),
+        lambda run: sgd_settings(run),
+        lambda run: optimizer_of(run),
+        lambda run: beside_reference(run),
+        lambda run: replayed(run, 1).__enter__(),
+        lambda run: regression_gap(run, 0.1, False),
+    ],
+)
+def test_what_theory_says_of_updates_is_not_said_of_a_step_of_ones_own(
+    tmp_path: Path, kind: type[pl.LightningModule], why: str, measure: Any
+) -> None:
+    run = recorded(tmp_path, [[0.0, 0, 0], [1, 1, 1]])
+    made = kind(run.net, run.loss, partial(torch.optim.SGD, lr=1.0))
+    with pytest.raises(NotApplicable, match=why):
+        measure(Run(run.folder, made, run.datamodule))
+
+
+def test_a_subclass_that_leaves_the_updates_alone_is_measured(tmp_path: Path) -> None:
+    run = recorded(tmp_path, [[0.0, 0, 0], [1, 1, 1]])
+    made = Counting(run.net, run.loss, partial(torch.optim.SGD, lr=1.0))
+    found = limits(Run(run.folder, made, run.datamodule), np.arange(2))
+    assert found.values.tolist() == [2, 2]

@@ -19,6 +19,7 @@ from tests.conftest import cloud, equal, plain_loop, small_net, small_task, trai
 from toyml.data import InMemory
 from toyml.engine import batch_order
 from toyml.engine.route import obstacle
+from toyml.engine.training import what_to_try
 from toyml.errors import DivergedError
 from toyml.models import MLP
 from toyml.run import Run
@@ -262,12 +263,48 @@ def test_model_checkpoint_saves_on_its_own_steps(tmp_path: Path) -> None:
 
 def test_divergence_stops_at_its_step_and_keeps_the_record(tmp_path: Path) -> None:
     task = Supervised(small_net(), nn.MSELoss(), partial(torch.optim.SGD, lr=1e4))
-    with pytest.raises(DivergedError, match=r"at step \d+ with lr 10000.0.*smaller") as caught:
+    with pytest.raises(DivergedError, match=r"at step \d+ with lr 10000; every") as caught:
         trainer(tmp_path, 500).fit(task, cloud())
     run = Run(tmp_path / "run/version_0")
     assert run.trajectory.steps[-1] == caught.value.step
     assert run.status == f"diverged at step {caught.value.step}"
     assert len(run.trajectory) == caught.value.step + 1
+
+
+@pytest.mark.parametrize(
+    ("double", "loss", "lr", "words"),
+    [
+        (
+            False,
+            nn.MSELoss(),
+            3.0,
+            ". Try an lr below 3 (--model.optimizer.lr 0.3), or --trainer.precision 64-true",
+        ),
+        (True, nn.BCEWithLogitsLoss(), 1e4, ". Try an lr below 10000 (--model.optimizer.lr 1000)"),
+        (
+            True,
+            nn.BCELoss(),
+            0.5,
+            ". Try an lr below 0.5 (--model.optimizer.lr 0.05), or BCEWithLogitsLoss on a net "
+            "without its sigmoid",
+        ),
+        (True, nn.MSELoss(), None, ""),
+    ],
+)
+def test_what_is_so_already_is_not_suggested(
+    double: bool, loss: nn.Module, lr: float | None, words: str
+) -> None:
+    net = small_net().double() if double else small_net()
+    assert what_to_try(net, loss, lr) == words
+
+
+def test_the_line_of_a_diverged_fit_suggests_what_may_help(tmp_path: Path) -> None:
+    task = Supervised(small_net(), nn.MSELoss(), partial(torch.optim.SGD, lr=1e4))
+    with pytest.raises(DivergedError) as caught:
+        trainer(tmp_path, 500, precision="64-true").fit(task, cloud())
+    assert "(--model.optimizer.lr 1000)" in str(caught.value)
+    assert "64-true" not in str(caught.value)
+    assert "BCE" not in str(caught.value)
 
 
 def test_an_interrupt_inside_a_block_counts_the_steps_done(tmp_path: Path) -> None:

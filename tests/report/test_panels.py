@@ -13,20 +13,33 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 import torch
+from matplotlib.figure import Figure as Canvas
 from torch import nn
 
 from tests.claims.recorded import recorded
 from tests.conftest import Rows
 from toyml.callbacks.stage import arrows, early, scene, see_to_patience
 from toyml.claims import NotApplicable
+from toyml.cli.compare import OF_RUNS
 from toyml.models import Linear
+from toyml.palette import FORCES, INK, LINES, REFERENCES, UNITS
+from toyml.plots import STYLE, plot_overlay
+from toyml.plots.forces import FORCE_COLORS
 from toyml.report import Page, render
 from toyml.report.packing import Levels
-from toyml.report.panels.landscape import DECADES, LONGEST, Arrows, Ground, landscape_panel, noise
+from toyml.report.panels.landscape import (
+    DECADES,
+    LONGEST,
+    Arrows,
+    Ground,
+    force_color,
+    landscape_panel,
+    noise,
+)
 from toyml.report.panels.layout import log_axis
 from toyml.report.panels.trust import by_height, trust_plot, verdicts
 from toyml.report.scene import Panel, Plot, Scene, Verdict, moved
-from toyml.report.theme import DARK, LIGHT, painted
+from toyml.report.theme import DARK, LIGHT, painted, run_token
 from toyml.run import Run
 from toyml.views import forces_view, hidden_view, landscape_view
 from toyml.views.landscape import MARGIN
@@ -259,13 +272,49 @@ def test_several_runs_share_axes_and_each_has_its_color(tmp_path: Path) -> None:
         plot = panels(made)[name].plots[0]
         named = [trace for trace in plot.data if trace.get("name") in runs]
         colors = [trace["line"]["color"] for trace in named]
-        assert colors == ["@line0", "@line1"], name
+        assert colors == ["@run0", "@run1"], name
         figure(plot, 3, DARK)
     weights = panels(made)["weights"].plots[0]
     # After its last step a run holds there.
     at = figure(weights, 20, LIGHT)
     assert at.data[3].x == pytest.approx([6])
     assert at.data[2].x == pytest.approx([20])
+
+
+def test_a_run_has_one_color_on_the_whole_page(tmp_path: Path) -> None:
+    nets = {"a": mlp(2, 3), "b": Linear(2), "c": Linear(2), "d": mlp(2, 3)}
+    runs = {name: run(tmp_path / name, net, 2) for name, net in nets.items()}
+    made = scene(runs)
+    assert made is not None
+    wanted = {name: f"@run{place}" for place, name in enumerate(runs)}
+    seen = {}
+    for panel in made.panels:
+        for plot in panel.plots:
+            for trace in plot.data:
+                if trace.get("name") in runs:
+                    assert trace["line"]["color"] == wanted[trace["name"]], panel.name
+                    seen.setdefault(panel.name, set()).add(trace["name"])
+    assert seen["loss"] == set(runs)
+    assert seen["landscape"] == {"a", "d"}, "only those of the first one's shape"
+    points = [t for t in panels(made)["boundary"].plots[0].data if t.get("mode") == "markers"]
+    assert {t["marker"]["color"] for t in points} == {"@muted"}, "colors are those of runs"
+    # The figures beside the panels take the same.
+    assert [OF_RUNS.color(place) for place in range(8)] == [LIGHT[run_token(p)] for p in range(8)]
+    curve = {name: ([0, 1], [1, 2]) for name in ("b", "d")}
+    lines = plot_overlay(Canvas().subplots(), curve, quantity="", order=list(runs), style=OF_RUNS)
+    assert [line.get_color() for line in lines] == [LIGHT[wanted[name]] for name in ("b", "d")]
+
+
+def test_no_color_of_the_plane_has_two_meanings() -> None:
+    classes, ink = {0, 1}, LINES.index(INK)
+    assert not {*REFERENCES, *UNITS} & {*classes, ink}
+    assert len({STYLE.beside_classes(unit) for unit in range(16)}) == 16
+    assert not {STYLE.beside_classes(unit)[0] for unit in range(40)} & {*STYLE.class_colors, INK}
+    assert {STYLE.palette[place] for place in range(2)} == set(STYLE.class_colors)
+    path = LINES.index(STYLE.highlight)
+    assert not {path, ink} & set(FORCES.values())
+    assert [force_color(name) for name in FORCES] == [f"@line{p}" for p in FORCES.values()]
+    assert {**{n: LIGHT[force_color(n)] for n in FORCES}, "the step": INK} == FORCE_COLORS
 
 
 def test_runs_of_other_nets_share_what_they_can(tmp_path: Path) -> None:
@@ -369,7 +418,7 @@ def test_verdicts_name_the_runs_that_share_them(tmp_path: Path) -> None:
     ]
     assert verdicts({"a": near}) == [Verdict("Near.")]
     plot = trust_plot({"a": near, "b": far})
-    assert [t["line"]["color"] for t in plot.data[:6]] == ["@line0"] * 3 + ["@line1"] * 3
+    assert [t["line"]["color"] for t in plot.data[:6]] == ["@run0"] * 3 + ["@run1"] * 3
     assert [t["showlegend"] for t in plot.data[:6]] == [True, False, False] * 2
     assert figure(plot, 5, DARK).data[9].y == pytest.approx(far.true[5:6])
 
@@ -451,13 +500,13 @@ def test_arrows_are_there_however_long_the_run_until_they_take_too_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = descended(tmp_path, steps=700, lr=0.05, momentum=0.5)
-    found = arrows(made)
+    found = arrows(made, landscape_view(made))
     assert found is not None
     assert found.forces.steps[-1] == 699
     monkeypatch.setattr("toyml.callbacks.stage.MOST_GRADIENTS", 1000)
-    assert arrows(made) is None
+    assert arrows(made, landscape_view(made)) is None
     made.config = {"trainer": {"callbacks": [{"class_path": "toyml.callbacks.Forces"}]}}
-    assert arrows(made) is not None
+    assert arrows(made, landscape_view(made)) is not None
 
 
 def test_arrows_end_with_the_path_of_what_diverges(tmp_path: Path) -> None:

@@ -286,26 +286,50 @@ def test_batches_are_mentioned(tmp_path: Path) -> None:
     assert "The batches of 2 rows add noise" in curvature_view(run).words
 
 
+SOME = "At the 3 of 101 steps looked at, the sharpness is"
+
+
 @pytest.mark.parametrize(
-    ("values", "words"),
+    ("steps", "values", "words"),
     [
-        ([1.0, 1.9, 1.5], "stays below the limit f = 2. It comes closest at step 10, with 1.9,"),
         (
+            [0, 1, 2],
+            [1.0, 1.9, 1.5],
+            "The sharpness stays below the limit f = 2. It comes closest at step 1, with 1.9,",
+        ),
+        ([0, 10, 100], [1.0, 1.9, 1.5], f"{SOME} below the limit f = 2. It comes closest at"),
+        (
+            [0, 10, 100],
             [3.0, 1.0, 1.0],
-            "above the limit f = 2 at step 0 and ends below it. At most, at step 0, it is 1.5",
+            f"{SOME} above the limit f = 2 at step 0 and ends below it. At most, at step 0, it is",
         ),
-        ([1.0, 3.0, 3.0], "above the limit f = 2 from step 10 to 100 and ends above it."),
         (
-            [3.0, 3.0, 4.0],
-            "at every step shown. At most, at step 100, it is 2 times the limit; it ends",
+            [0, 10, 100],
+            [1.0, 3.0, 3.0],
+            f"{SOME} above the limit f = 2 from step 10 to 100 and ends above it.",
         ),
-        ([3.0, np.nan, 4.0], "above the limit f = 2 at every step shown."),
-        ([1.0, 1.5, np.nan], "stays below the limit f = 2. It comes closest at step 10"),
+        (
+            [5, 6, 7],
+            [3.0, 3.0, 4.0],
+            "The sharpness is above the limit f = 2 at every step. At most, at step 7, it is 2",
+        ),
+        ([0, 10, 100], [3.0, 3.0, 4.0], f"{SOME} above the limit f = 2. At most, at step 100,"),
+        ([0, 1, 2], [1.0, 1.5, np.nan], "At the 2 of 3 steps looked at, the sharpness is below"),
     ],
 )
-def test_words_say_where(values: list[float], words: str) -> None:
-    shown = np.array([0, 10, 100]), np.array(values), np.full(3, 2.0), "f"
-    assert words in f"{headline(*shown)}. {detail(*shown)}"
+def test_words_say_where(steps: list[int], values: list[float], words: str) -> None:
+    shown = np.array(steps), np.array(values), np.full(3, 2.0), "f"
+    assert f"{headline(*shown)}. {detail(*shown)}".startswith(words)
+
+
+def test_what_has_no_limit_is_said_of_the_steps_looked_at(tmp_path: Path) -> None:
+    shown = np.array([0, 10, 100]), np.array([1.0, 3.0, 2.0]), None, ""
+    said = "At the 3 of 101 steps looked at, the sharpness goes from 1 to 2"
+    assert headline(*shown) == said
+    run = recorded(tmp_path, descent(START, 300, 1.0), optimizer=sgd(lr=1.0))
+    view = curvature_view(run, most=24)
+    assert len(view.steps) <= 24
+    assert view.headline.startswith(f"At the {len(view.steps)} of 301 steps looked at, ")
 
 
 def test_many_stretches_are_counted() -> None:

@@ -171,16 +171,48 @@ def test_what_diverged_is_taken_apart_as_far_as_it_is_finite(tmp_path: Path) -> 
     assert forces_view(run).steps.tolist() == [0, 1, 2, 3, 4, 5]
 
 
-def test_words_name_the_largest_part() -> None:
-    steps = np.arange(4)
-    big, small = np.full((4, 1), 2.0), np.full((4, 1), 1.0)
-    words = force_words(steps, {"gradient": big, "momentum": small}, 0.0)
-    assert words.startswith("The gradient is the largest part at every step shown.")
-    turns = np.array([[0.0], [3.0], [1.0], [3.0]])
-    words = force_words(steps, {"gradient": big, "momentum": turns}, 1e-7)
-    assert "at step 0, later most often gradient (2 of 4 steps)" in words
-    assert "to 1.0e-07 of the largest" in words
-    assert force_words(steps, {"gradient": big}, 0.0).startswith("The gradient alone makes")
+def parts(leaders: str) -> dict[str, np.ndarray]:
+    """Parts of updates at which the leader is named by its first letter."""
+    names = ("gradient", "momentum", "dampening")
+    found = {name: np.array([[2.0 if n == name[0] else 1.0] for n in leaders]) for name in names}
+    return {name: part for name, part in found.items() if name[0] in leaders or name == "gradient"}
+
+
+@pytest.mark.parametrize(
+    ("leaders", "updates", "words"),
+    [
+        ("gg", 2, "The gradient alone makes the step. It adds up to"),
+        ("mmm", 3, "Momentum is the largest part at every step. The parts add up to"),
+        ("gmm", 3, "The gradient is the largest part at step 0, then momentum. "),
+        # It comes back, and still leads most of the later steps.
+        (
+            "gggmgggg",
+            8,
+            "The gradient is the largest part up to step 2; after that the gradient is at 4 steps, "
+            "momentum at 1. ",
+        ),
+        (
+            "gmdmdmdmg",
+            20,
+            "In the first 9 of 20 steps the gradient is the largest part at step 0; after that "
+            "momentum is at 4 steps, dampening at 3, the gradient at 1. ",
+        ),
+    ],
+)
+def test_words_name_the_largest_part(leaders: str, updates: int, words: str) -> None:
+    assert force_words(parts(leaders), 0.0, updates).startswith(words)
+
+
+def test_words_say_how_well_the_parts_add_up() -> None:
+    assert "recorded steps exactly." in force_words(parts("gm"), 0.0, 2)
+    assert "recorded steps to within 1.0e-07 of the largest." in force_words(parts("gm"), 1e-7, 2)
+
+
+def test_words_are_on_all_steps_and_not_on_those_drawn(tmp_path: Path) -> None:
+    run = trained(tmp_path, sgd(momentum=0.9), steps=40)
+    few, all_of_them = forces_view(run, most=5), forces_view(run)
+    assert len(few.steps) < len(all_of_them.steps)
+    assert few.words == all_of_them.words
 
 
 def test_arrows_are_least_squares_on_oblique_planes() -> None:

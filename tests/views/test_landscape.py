@@ -270,11 +270,43 @@ def test_a_quadratic_has_no_barrier(tmp_path: Path) -> None:
     assert view.words.endswith("the straight line meets no barrier.")
 
 
-def test_words_tell_a_barrier_from_a_bulge() -> None:
+def test_a_line_to_another_run_joins_the_two_ends(tmp_path: Path) -> None:
+    # One weight, loss (w^2 - 1)^2 by hand: the ends of both runs are the two minima.
+    class Well(nn.Module):
+        def forward(self, output: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            return ((output**2 - y) ** 2).mean()
+
+    runs = []
+    for name, path in (("version_0", [0.3, 0.9, 1.1]), ("version_1", [-0.2, -1.0])):
+        net = nn.Linear(1, 1, bias=False)
+        data = Rows([[1.0]], [[1.0]])
+        theta = np.array(path)[:, None]
+        runs.append(recorded(tmp_path / name, theta, data=data, net=net, loss=Well()))
+    view = line_view(runs[0], other=runs[1])
+    assert view.ends == ("step 2", "step 1 of version_1")
+    w = 1.1 - 2.1 * np.linspace(0, 1, 201)
+    loss, chord = (w**2 - 1) ** 2, np.linspace(0.0441, 0, 201)
+    assert view.barrier == pytest.approx((loss - chord).max())
+    assert f"meets a barrier of {view.barrier:.4g}. That is the most by which" in view.words
+    assert "it rises 0.9559 above the higher end." in view.words
+    assert line_view(runs[0]).ends == ("step 0", "step 2")
+
+
+def test_words_tell_a_barrier_from_none() -> None:
     names = ("step 0", "step 9")
-    assert "climbs a barrier: 0.5 above the higher end" in line_words(names, 2.0, 1.0, 0.7, 0.5)
-    assert "never rises above its ends; it is at most 0.7" in line_words(names, 2.0, 1.0, 0.7, 0.0)
+    words = line_words(names, 2.0, 1.0, 0.7, 2.0)
+    assert "meets a barrier of 0.7. " in words
+    assert words.endswith("it nowhere rises above the higher end.")
+    assert "it rises 0.5 above the higher end" in line_words(names, 2.0, 1.0, 0.7, 2.5)
+    assert "meets no barrier" in line_words(names, 2.0, 1.0, 1.9e-9, 2.0), "rounding"
     assert "not finite" in line_words(names, 2.0, 1.0, float("nan"), float("nan"))
+
+
+def test_words_say_with_how_many_steps_the_path_is_drawn(tmp_path: Path) -> None:
+    run = curved(tmp_path, t=50)
+    assert "of 50 steps" not in landscape_view(run, grid=3).words
+    view = landscape_view(run, grid=3, most=10)
+    assert view.words.endswith(f" The path is drawn with {len(view.steps)} of 50 steps.")
 
 
 def test_the_path_of_what_diverges_ends_where_its_beginning_can_still_be_seen(

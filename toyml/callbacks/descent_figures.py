@@ -113,8 +113,7 @@ class Stability(Figure):
             canvas,
             "Learning rate and stability",
             f"Below 1 the path converges. {dynamics_words(own).capitalize()} is stable below lr "
-            f"{problem.limit:.8f}; at lr {own.lr:g} the distance shrinks in the long run by "
-            f"{radius:.6f} a step, a factor of ten in {tenfold(radius)}.",
+            f"{problem.limit:.8f}; at lr {own.lr:g} {long_run(radius)}.",
             "Curves of the spectral radius over the learning rate for "
             + ", ".join(f"{name} (limit {limits[name]:.4g})" for name in curves)
             + f"; a star marks lr {own.lr:g} with radius {radius:.4f}.",
@@ -134,11 +133,21 @@ def dynamics_words(settings: Settings) -> str:
     return ", ".join((["plain descent"] if plain else []) + words)
 
 
-def tenfold(radius: float) -> str:
-    """Steps in which the distance shrinks to a tenth, in words."""
-    if radius >= 1:
-        return "no number of steps"
-    return f"{np.log(10) / -np.log(max(radius, 1e-300)):.1f} steps"
+def long_run(radius: float) -> str:
+    """What a spectral radius makes of the distance from the minimum, in words.
+
+    Example:
+        >>> long_run(0.1)
+        'in the long run the distance shrinks to 0.100000 of itself a step, to a tenth in 1.0 steps'
+        >>> long_run(2.0)
+        'in the long run the distance grows 2-fold a step'
+    """
+    if radius < 1:
+        steps = np.log(10) / -np.log(max(radius, 1e-300))
+        change = f"shrinks to {radius:.6f} of itself a step, to a tenth in {steps:.1f} steps"
+    else:
+        change = "stays" if radius == 1 else f"grows {radius:.6g}-fold a step"
+    return f"in the long run the distance {change}"
 
 
 class CompanionCheck(Figure):

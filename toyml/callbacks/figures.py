@@ -5,16 +5,17 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure as Canvas
 
-from toyml import measures, plots, theory
+from toyml import plots, theory
 from toyml.callbacks.class_map import draw_classes
 from toyml.callbacks.figure import Drawing, Figure
 from toyml.callbacks.references import Reference, all_lines, plane_data
 from toyml.claims import NotApplicable
 from toyml.claims.boundary import line, signed_angle
 from toyml.claims.logistic import descent_law
+from toyml.palette import REFERENCES
 from toyml.plots.style import dress, set_step_axis, set_value_axis, step_ticks
 from toyml.run import Run
-from toyml.views import BoundaryView, boundary_view, frames, loss_view
+from toyml.views import BoundaryView, WeightsView, boundary_view, loss_view, weights_view
 
 GRID = 161  # points per side of a drawn plane
 
@@ -72,7 +73,7 @@ class Boundary(Figure):
         plots.add_colorbar(below, surface.mesh, view.quantity)
         for ax in (above, below):
             for i, (label, (w, b)) in enumerate(lines.items()):
-                color = plots.STYLE.palette[(2, 3, 5)[i % 3]]
+                color = plots.STYLE.palette[REFERENCES[i % len(REFERENCES)]]
                 # Lines that coincide share a long label, which must not squeeze the plane.
                 label = label.replace(" = ", " =\n")
                 plots.plot_line(ax, w.numpy(), float(b), label, color=color)
@@ -116,7 +117,7 @@ class Parameters(Figure):
     """Every weight and the norms over the steps, in linear and in logarithmic time.
 
     Args:
-        most: Largest number of parameters drawn as curves of their own; of a larger net the first.
+        most: Largest number of parameters drawn; of a larger net those that travel farthest.
         name: Stem of the files.
 
     Raises:
@@ -130,38 +131,40 @@ class Parameters(Figure):
         self.most = most
 
     def draw(self, run: Run) -> Drawing:
-        """Read the trajectory, thinned to what a picture can show."""
-        chosen = frames(run, 2000)
-        steps = run.trajectory.steps[chosen]
-        parameters = run.trajectory.points(chosen)
-        flat = measures.flatten(parameters).numpy()
-        names = measures.scalar_names({k: v[0] for k, v in parameters.items()})
-        norms = {
-            "all parameters": measures.norms(parameters).numpy(),
-            **{k: v.numpy() for k, v in measures.tensor_norms(parameters).items()},
-        }
-        shown = min(self.most, len(names))
+        """Draw what the page's panel draws, in both times."""
+        view = weights_view(run, 2000, self.most)
         canvas = plots.new_figure(11.5, 8.0)
         axes = canvas.subplots(2, 2)
         for column, log_time in enumerate((False, True)):
             top, bottom = axes[:, column]
-            plots.plot_parameters(top, steps, flat[:, :shown], names[:shown], log_time=log_time)
-            plots.plot_curves(bottom, steps, norms, quantity="Euclidean norm", log_time=log_time)
+            plots.plot_parameters(top, view.steps, view.values, view.names, log_time=log_time)
+            plots.plot_curves(
+                bottom, view.steps, view.norms, quantity="Euclidean norm", log_time=log_time
+            )
             kind = "logarithmic" if log_time else "linear"
             plots.set_title(top, f"Parameters, {kind} time")
             plots.set_title(bottom, f"Norms, {kind} time")
             for ax in (top, bottom):
                 if column == 1:
                     plots.add_legend(ax)
-        growth = norms["all parameters"][-1] / max(norms["all parameters"][0], 1e-300)
-        of = f"the first {shown} of {len(names)}" if shown < len(names) else f"all {shown}"
         return Drawing(
             canvas,
             "Parameters and their norms",
-            f"The norm of {len(names)} parameters goes from {norms['all parameters'][0]:.4g} to "
-            f"{norms['all parameters'][-1]:.4g} (a factor of {growth:.3g}); drawn are {of}.",
-            f"Four panels: {of} parameters and the norms over the steps, linear and log time.",
+            f"{norm_words(view)} Drawn are {view.of}.",
+            f"Four panels: {view.of} parameters and the norms over the steps, linear and log time.",
         )
+
+
+def norm_words(view: WeightsView) -> str:
+    """From where to where the length of all parameters goes, in a sentence."""
+    norm = view.norms["all parameters"]
+    start, end = norm[0], norm[-1]
+    whole = "The norm of all parameters together"
+    if not np.isfinite(norm).all():
+        lost = int(np.flatnonzero(~np.isfinite(norm))[0])
+        return f"{whole} is {start:.4g} at first and no finite number at step {view.steps[lost]:,}."
+    factor = f", {end / start:.3g} times as large" if start > 0 else ""
+    return f"{whole} goes from {start:.4g} to {end:.4g}{factor}."
 
 
 class Curves(Figure):
@@ -288,7 +291,9 @@ class AngleLaw(Figure):
             limit_label=f"limit {limit:.4f}°",
         )
         if self.reference is None:
-            ax.axhline(0, color=plots.STYLE.palette[2], linewidth=1.2, label=f"{zero}, 0°")
+            ax.axhline(
+                0, color=plots.STYLE.palette[REFERENCES[0]], linewidth=1.2, label=f"{zero}, 0°"
+            )
         plots.add_legend(ax, below=True, columns=2)
         error = angle[-1] - limit
         plots.set_title(ax, f"After {steps[-1]:,} steps {abs(error):.2f}° remain to the limit")

@@ -14,9 +14,8 @@ from toyml.callbacks.figure import Drawing, Figure
 from toyml.callbacks.loss_landscapes import optimizer_words
 from toyml.claims.replay import replayed
 from toyml.run import Run
-from toyml.views import RunPlane, forces_view, frames, landscape_view
+from toyml.views import RunPlane, forces_view, landscape_view
 from toyml.views.forces import on_plane
-from toyml.views.planes import default_plane
 
 LONG = 1000  # steps from which on time is logarithmic
 
@@ -82,11 +81,10 @@ class Forces(Figure):
         """Draw the updates of one run."""
         forces = forces_view(run)
         view = landscape_view(run, self.plane, self.grid)
-        kind = default_plane(run) if self.plane is None else self.plane
-        directions = kind.lay(run, frames(run, 200)).rows().numpy()
         parts = {**forces.components, "the step": forces.step}
-        arrows = on_plane(parts, directions)
-        place = np.searchsorted(view.steps, forces.steps)
+        arrows = on_plane(parts, view.directions)
+        on_path = forces.steps[forces.steps <= view.steps[-1]]  # of what diverges it ends before
+        feet = view.path[np.searchsorted(view.steps, on_path)]
         canvas = plots.new_figure(11.6, 5.4)
         left, right = canvas.subplots(1, 2, width_ratios=[5.6, 4.6])
         drawn = plots.plot_landscape(
@@ -101,10 +99,10 @@ class Forces(Figure):
             ylabel=view.names[1],
         )
         width, height = np.ptp(view.a), np.ptp(view.b)
-        chosen = plots.spread_out(view.path[place], float(width), float(height), self.arrows)
+        chosen = plots.spread_out(feet, float(width), float(height), self.arrows)
         plots.plot_forces(
             left,
-            view.path[place][chosen],
+            feet[chosen],
             {name: vectors[chosen] for name, vectors in arrows.items()},
         )
         plots.add_colorbar(left, drawn.filled, "loss")

@@ -71,9 +71,9 @@ class HiddenLines(Figure):
             "The lines of the hidden units",
             f"Each line is where w · x + b = 0 for one unit; its arrow shows the side where the "
             f"unit is on. Of the regions between the lines that hold data, {words}. Right: the "
-            f"probability of class 1, with the same lines.",
+            f"{view.quantity}, with the same lines.",
             f"Plane with the data and the lines of {units}; the occupied regions are {words}. "
-            "Beside it the probability of class 1 as a colored surface.",
+            f"Beside it the {view.quantity} as a colored surface.",
         )
 
 

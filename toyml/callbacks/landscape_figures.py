@@ -143,7 +143,9 @@ def draw_heights(ax: Axes, view: LandscapeView, log_time: bool) -> None:
     lines = plots.plot_curves(
         ax, view.steps, curves, quantity="loss", log_time=log_time, log_value=steep
     )
-    lines[1].set_linestyle("--")
+    # The true loss in the color of the path, as in the page's panel.
+    for line, place, dash in zip(lines, (1, 0), ("-", "--"), strict=True):
+        line.set(color=plots.STYLE.color(place), linestyle=dash)
     ax.yaxis.set_minor_formatter(NullFormatter())
     ax.set_xlabel("")
     ax.tick_params(labelbottom=False)  # those below are the same
@@ -175,10 +177,13 @@ def first_sentence(words: str) -> str:
 
 
 class LossLine(Figure):
-    """The loss on the straight line between two snapshots, of this run or of this and another.
+    r"""The loss on the straight line between two snapshots, of this run or of this and another.
+
+    A barrier is the excess of the loss over the chord between the losses L(0), L(1) of the two
+    snapshots, :math:`\max_t L(t) - (1 - t) L(0) - t L(1)`.
 
     Args:
-        first: Step of the first snapshot.
+        first: Step of the first snapshot; ``null`` is step 0, and with another run the last.
         second: Step of the second; ``null`` is the last.
         other: Folder of the run that the second snapshot is of; ``null`` is this run.
         losses: Further losses to draw.
@@ -192,7 +197,7 @@ class LossLine(Figure):
 
     def __init__(
         self,
-        first: int = 0,
+        first: int | None = None,
         second: int | None = None,
         other: str | None = None,
         losses: list[nn.Module] | None = None,
@@ -216,7 +221,7 @@ class LossLine(Figure):
         ax = canvas.subplots()
         plots.plot_loss_line(ax, view.at, view.losses, view.ends)
         plots.add_legend(ax)
-        plots.set_title(ax, view.words.rstrip("."))
+        plots.set_title(ax, first_sentence(view.words))
         return Drawing(
             canvas,
             f"The loss on the line from {view.ends[0]} to {view.ends[1]}",

@@ -18,8 +18,6 @@ from toyml.report import panels
 from toyml.report.scene import Panel, Scene
 from toyml.run import Run
 from toyml.views.forces import on_plane
-from toyml.views.landscape import drawn
-from toyml.views.planes import default_plane
 from toyml.views.shared import shared_landscape_views
 
 STOPS = 100
@@ -63,9 +61,10 @@ def scene(runs: Mapping[str, Run]) -> Scene | None:
     add("The plane of the inputs", lambda: inputs_panel(runs))
     add("What the hidden units do", lambda: panels.hidden_panel(each(runs, views.hidden_view)))
     add("The landscape", lambda: landscape_panel(runs))
-    add("The loss", lambda: panels.loss_panel(each(runs, views.loss_view)))
-    add("The parameters", lambda: panels.weights_panel(weights(runs)))
-    add("The curvature", lambda: panels.curvature_panel(each(runs, curvature)))
+    every = list(runs)
+    add("The loss", lambda: panels.loss_panel(each(runs, views.loss_view), every))
+    add("The parameters", lambda: panels.weights_panel(weights(runs), every))
+    add("The curvature", lambda: panels.curvature_panel(each(runs, curvature), every))
     ends = {name: int(run.trajectory.steps[-1]) for name, run in runs.items()}
     return Scene(
         steps,
@@ -123,11 +122,11 @@ def each(runs: Mapping[str, Run], view: Callable[[Run], View]) -> dict[str, View
 def landscape_panel(runs: Mapping[str, Run]) -> Panel:
     """The path of one run with what adds up to its steps; or the paths of several."""
     if len(runs) > 1:
-        return panels.landscape_panel(shared_landscape_views(runs))
+        return panels.landscape_panel(shared_landscape_views(runs), runs=list(runs))
     (run,) = runs.values()
     see_to_patience(run, GRID_POINTS, "Landscape")
     view = views.landscape_view(run)
-    return panels.landscape_panel({run.name: view}, arrows(run))
+    return panels.landscape_panel({run.name: view}, arrows(run, view))
 
 
 def curvature(run: Run) -> views.CurvatureView:
@@ -166,7 +165,7 @@ def asked_for(run: Run, figure: str) -> bool:
     )
 
 
-def arrows(run: Run) -> panels.Arrows | None:
+def arrows(run: Run, view: views.LandscapeView) -> panels.Arrows | None:
     """What adds up to each step; ``None`` where that is not known or takes longer than the page.
 
     Where the config has a figure of the forces, they are known. The gradient of every step is
@@ -177,13 +176,12 @@ def arrows(run: Run) -> panels.Arrows | None:
         if gradients > MOST_GRADIENTS and not asked_for(run, "Forces"):
             return None
         forces = views.forces_view(run)
-        directions = default_plane(run).lay(run, drawn(run, 200)[0]).rows().numpy()
     except (NotApplicable, UserError):
         return None
     if forces.steps[-1] + 1 < run.trajectory.steps[-1]:
         return None
     parts = forces.components if len(forces.components) > 1 else {}
-    return panels.Arrows(forces, on_plane({**parts, "the step": forces.step}, directions))
+    return panels.Arrows(forces, on_plane({**parts, "the step": forces.step}, view.directions))
 
 
 def weights(runs: Mapping[str, Run]) -> dict[str, views.WeightsView]:
@@ -200,13 +198,14 @@ def weights(runs: Mapping[str, Run]) -> dict[str, views.WeightsView]:
 
 def inputs_panel(runs: Mapping[str, Run]) -> Panel:
     """What the net makes of its inputs: over their plane, over their axis, or row by row."""
+    every = list(runs)
     with suppress(NotApplicable):
-        return panels.boundary_panel(each(runs, views.boundary_view), references(runs))
+        return panels.boundary_panel(each(runs, views.boundary_view), references(runs), every)
     with suppress(NotApplicable):
-        return panels.fit_panel(each(runs, views.fit_view))
+        return panels.fit_panel(each(runs, views.fit_view), every)
     with suppress(NotApplicable):
         return panels.classes_panel(each(runs, views.classes_view))
-    return panels.rows_panel(each(runs, views.rows_view))
+    return panels.rows_panel(each(runs, views.rows_view), every)
 
 
 def references(runs: Mapping[str, Run]) -> dict[str, tuple[tuple[float, float], float]]:

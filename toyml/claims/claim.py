@@ -12,8 +12,22 @@ from torch import Tensor
 
 from toyml.errors import UserError
 from toyml.run import Run, lookup
+from toyml.tasks import Supervised
 
 HOLDS, FAILS, REFUTED, NOT_APPLICABLE = "holds", "fails", "refuted", "not applicable"
+
+
+UPDATING = (
+    "training_step",
+    "configure_optimizers",
+    "backward",
+    "configure_gradient_clipping",
+    "lr_scheduler_step",
+    "on_after_backward",
+    "on_before_optimizer_step",
+    "optimizer_step",
+)
+"""What a task does to its updates."""
 
 
 @dataclass(frozen=True)
@@ -204,6 +218,26 @@ def check_given(run: Run, given: Mapping[str, Any]) -> None:
         if found is missing or found != wanted:
             shown = "not set" if found is missing else found
             raise NotApplicable(f"stated for {key} = {wanted}; here it is {shown}")
+
+
+def supervised(run: Run) -> Supervised:
+    """The task, where its updates are those of its loss, its net and its optimizer alone.
+
+    Raises:
+        NotApplicable: Another task, or one with a step or an optimizer of its own.
+    """
+    task, name = run.task, type(run.task).__name__
+    if not isinstance(task, Supervised):
+        raise NotApplicable(
+            f"{name} is no toyml.tasks.Supervised, so its updates need not be those of its loss"
+        )
+    for hook in UPDATING:
+        if getattr(type(task), hook) is not getattr(Supervised, hook):
+            raise NotApplicable(
+                f"{name} has {'an' if hook[0] in 'aeio' else 'a'} {hook} of its own, so its "
+                "updates need not be those of its loss and optimizer alone"
+            )
+    return task
 
 
 def plain_trainer(run: Run) -> None:

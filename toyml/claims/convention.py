@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from toyml import measures, reference
-from toyml.claims.claim import Equals, NotApplicable, plain_trainer, snapshot
+from toyml.claims.claim import Equals, NotApplicable, plain_trainer, snapshot, supervised
 from toyml.claims.parity import distance, reference_net
 from toyml.claims.values import scalar_of
 from toyml.run import Run
-from toyml.tasks import Supervised
 
 ROUNDING = 1e-12
 """Differences up to here are rounding, not another convention."""
@@ -135,9 +134,7 @@ def regression_gap(run: Run, penalty: float, by_rows: bool) -> NDArray[np.float6
         NotApplicable: The run is no such regression.
     """
     snapshot(run, 0)
-    task = run.task
-    if not isinstance(task, Supervised):
-        raise NotApplicable("only supervised training is a regression")
+    task = supervised(run)
     net = reference_net(run)
     logistic = {nn.BCELoss: reference.Sigmoid, nn.BCEWithLogitsLoss: reference.Identity}
     wanted = logistic.get(type(run.loss))

@@ -21,7 +21,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from toyml import measures, theory
-from toyml.claims.claim import Claim, Equals, NotApplicable, deterministic, plain_trainer, snapshot
+from toyml.claims.claim import (
+    Claim,
+    Equals,
+    NotApplicable,
+    deterministic,
+    plain_trainer,
+    snapshot,
+    supervised,
+)
 from toyml.measures.curvature import EXACT_PARAMETERS
 from toyml.run import Run, network
 from toyml.tasks import Supervised
@@ -175,10 +183,9 @@ def limits(run: Run, steps: NDArray[np.int64]) -> Limits:
     Raises:
         NotApplicable: Not SGD, or settings for which there is no such limit.
     """
-    if not isinstance(run.task, Supervised):
-        raise NotApplicable(f"{type(run.task).__name__} is not supervised training")
+    task = supervised(run)
     plain_trainer(run)
-    rates, momenta, group = schedule(run.task, steps)
+    rates, momenta, group = schedule(task, steps)
     nesterov, dampening = bool(group["nesterov"]), float(group["dampening"])
     try:
         values = [

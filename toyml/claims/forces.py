@@ -9,11 +9,10 @@ import torch
 from numpy.typing import NDArray
 
 from toyml import measures
-from toyml.claims.claim import Equals, NotApplicable, deterministic, plain_trainer
+from toyml.claims.claim import Equals, NotApplicable, deterministic, plain_trainer, supervised
 from toyml.claims.curvature import optimization
 from toyml.claims.logistic import full_batch
 from toyml.run import Run, network
-from toyml.tasks import Supervised
 
 NUMBERS = 2**23
 """Parameters of all snapshots together that are taken apart at once."""
@@ -48,9 +47,8 @@ def updates(run: Run, most_steps: int = 10_000) -> Updates:
         NotApplicable: Steps that were not recorded, an optimizer that is not split, a schedule,
             mini-batches, gradients that are changed on the way, or a training that stands still.
     """
-    if not isinstance(run.task, Supervised):
-        raise NotApplicable(f"{type(run.task).__name__} is not supervised training")
-    if run.task.lr_scheduler is not None:
+    task = supervised(run)
+    if task.lr_scheduler is not None:
         raise NotApplicable("an lr_scheduler changes the learning rate")
     plain_trainer(run)
     deterministic(run)
@@ -61,7 +59,7 @@ def updates(run: Run, most_steps: int = 10_000) -> Updates:
     count = count if finite.all() else int(finite.argmin())
     if count < 2 or not np.array_equal(run.trajectory.steps[:count], np.arange(count)):
         raise NotApplicable("updates are taken apart where every step from 0 on is recorded")
-    twin, optimizer, _ = optimization(run.task)
+    twin, optimizer, _ = optimization(task)
     stack = {name: p.double() for name, p in run.trajectory.points(slice(0, count)).items()}
     x, y = run.rows()
     try:

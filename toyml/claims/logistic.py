@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from toyml import measures, theory
-from toyml.claims.claim import Equals, NotApplicable, labelled, plain_trainer, snapshot
+from toyml.claims.claim import Equals, NotApplicable, labelled, plain_trainer, snapshot, supervised
 from toyml.run import Run
-from toyml.tasks import Supervised
 
 ROUNDING = 1e-7
 """Deviations below this, squared, are lost in the rounding of float64."""
@@ -113,19 +112,17 @@ def logistic(run: Run) -> Logistic:
     decoupled = group.get("decoupled_weight_decay", isinstance(optimizer, torch.optim.AdamW))
     if decay and decoupled:
         raise NotApplicable(f"{type(optimizer).__name__} decays outside the gradient")
-    assert isinstance(run.task, Supervised)
-    return Logistic(x, y[:, 0], decay, run.task.decay_bias)
+    return Logistic(x, y[:, 0], decay, supervised(run).decay_bias)
 
 
 def optimizer_of(run: Run) -> torch.optim.Optimizer:
     """A new optimizer with the run's settings.
 
     Raises:
-        NotApplicable: The task is not supervised training.
+        NotApplicable: The updates are not those of loss and optimizer alone.
     """
-    if not isinstance(run.task, Supervised):
-        raise NotApplicable(f"{type(run.task).__name__} is not supervised training")
-    return run.task.optimizer(run.task.net.parameters())
+    task = supervised(run)
+    return task.optimizer(task.net.parameters())
 
 
 def full_batch(run: Run) -> None:

@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from toyml import measures, reference
-from toyml.claims.claim import Equals, NotApplicable, deterministic, plain_trainer, snapshot
+from toyml.claims.claim import (
+    Equals,
+    NotApplicable,
+    deterministic,
+    plain_trainer,
+    snapshot,
+    supervised,
+)
 from toyml.data import InMemory
 from toyml.engine import Block
 from toyml.measures.chain import read_chain
@@ -153,9 +160,9 @@ def reference_states(run: Run) -> Iterator[tuple[int, Sequence[reference.Array]]
     Raises:
         NotApplicable: Something in the run has no counterpart in ``toyml.reference``.
     """
-    task, data = run.task, run.datamodule
-    if not isinstance(task, Supervised) or not isinstance(data, InMemory):
-        raise NotApplicable("the reference does supervised training on data in memory")
+    task, data = supervised(run), run.datamodule
+    if not isinstance(data, InMemory):
+        raise NotApplicable(f"{type(data).__name__} is no toyml.data module, whose order is known")
     plain_trainer(run)
     deterministic(run)
     if task.lr_scheduler is not None:

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from toyml import theory
-from toyml.claims.claim import Equals, NotApplicable, plain_trainer, snapshot
+from toyml.claims.claim import Equals, NotApplicable, plain_trainer, snapshot, supervised
 from toyml.claims.minimum import affine_rows
 from toyml.run import Run
-from toyml.tasks import Supervised
 
 
 class Settings(NamedTuple):
@@ -95,9 +94,7 @@ def sgd_settings(run: Run) -> Settings:
     Raises:
         NotApplicable: Another optimizer, or settings that theory here has no formula for.
     """
-    task = run.task
-    if not isinstance(task, Supervised):
-        raise NotApplicable(f"{type(task).__name__} is not supervised training")
+    task = supervised(run)
     if task.lr_scheduler is not None:
         raise NotApplicable("an lr_scheduler changes the learning rate")
     plain_trainer(run)

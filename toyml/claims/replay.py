@@ -15,7 +15,7 @@ import torch
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 
-from toyml.claims.claim import Claim, NotApplicable, deterministic, snapshot
+from toyml.claims.claim import Claim, NotApplicable, deterministic, snapshot, supervised
 from toyml.comparison import first_difference
 from toyml.data import InMemory
 from toyml.engine import Block
@@ -52,12 +52,12 @@ def replayed(
         has no config.
 
     Raises:
-        NotApplicable: The run is not a supervised one on data in memory, or its start was not
-            recorded.
+        NotApplicable: The updates are not those of loss and optimizer alone, the data are not in
+            memory, or the start was not recorded.
     """
-    task, data = run.task, run.datamodule
-    if not isinstance(task, Supervised) or not isinstance(data, InMemory):
-        raise NotApplicable("only supervised training on data in memory can be replayed")
+    task, data = supervised(run), run.datamodule
+    if not isinstance(data, InMemory):
+        raise NotApplicable(f"{type(data).__name__} is no toyml.data module, whose order is known")
     deterministic(run)
     start = run.trajectory.points([snapshot(run, 0)])
     dtype = dtype or next(iter(start.values())).dtype

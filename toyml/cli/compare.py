@@ -33,6 +33,7 @@ from toyml.comparison import (
 )
 from toyml.configured import see_classes
 from toyml.errors import UserError
+from toyml.palette import RUNS
 from toyml.plots.style import SAVE_OPTIONS, STYLE
 from toyml.report import FigureItem, Page, TableItem, format_value, write
 from toyml.report.scene import Scene
@@ -44,8 +45,8 @@ BEYOND = 1e-6  # a difference that is more than rounding of float32
 DRAWN = 1500
 NAMED = 5  # settings that say beside the slider what sets a run apart
 
-# A run has one color on the whole page: curves take the order in which plot_paths takes them.
-AS_PATHS = dataclasses.replace(STYLE, palette=STYLE.palette[1:] + STYLE.palette[:1])
+# A run has one color in every figure and panel.
+OF_RUNS = dataclasses.replace(STYLE, palette=tuple(STYLE.palette[place] for place in RUNS))
 
 
 class Parted(NamedTuple):
@@ -207,7 +208,10 @@ def answers(
         if where.obstacle:
             continue
         if where.first is None:
-            found.append(f"{name} has the parameters of {first} at every step, bit for bit.")
+            mine, other = (runs[n].trajectory.steps for n in (first, name))
+            both, last = len(np.intersect1d(mine, other)), int(max(mine[-1], other[-1]))
+            where_equal = "every step" if both == last + 1 else f"all {both:,} steps both recorded"
+            found.append(f"{name} has the parameters of {first} at {where_equal}, bit for bit.")
             continue
         step, parameter = where.first.step, where.first.parameter
         sentence = f"{name} parts from {first} at step {step:,} in {parameter}: " + " and ".join(
@@ -216,7 +220,7 @@ def answers(
         )
         beyond = where.beyond
         if beyond is None:
-            sentence += f"; no difference ever exceeds {format_value(BEYOND)}."
+            sentence += f"; no recorded difference exceeds {format_value(BEYOND)}."
         elif beyond.step > step:
             sentence += f"; beyond {format_value(BEYOND)} at step {beyond.step:,}."
         else:
@@ -343,7 +347,8 @@ def draw_losses(runs: Mapping[str, Run], parted: Mapping[str, Parted]) -> Drawn 
         log_time=max(int(steps[-1]) for steps, _ in curves.values()) > 1000,
         log_value=True,
         part=where[0] if len(where) == 1 else None,
-        style=AS_PATHS,
+        order=list(runs),
+        style=OF_RUNS,
     )
     plots.add_legend(ax, below=True)
     plots.set_title(ax, "The loss of every run")
@@ -374,12 +379,16 @@ def draw_distances(runs: Mapping[str, Run], parted: Mapping[str, Parted]) -> Dra
         return ""  # they are equal, or cannot be compared, which is said elsewhere
     curves = {name: distances(runs[first], runs[name], DRAWN) for name in different}
     curves = {n: (steps, np.where(d > 0, d, np.nan)) for n, (steps, d) in curves.items()}
-    # An empty curve of the first run keeps the colors of the other figures.
-    empty = (np.array([0]), np.array([np.nan]))
-    shown = {f"{first} (from here)": empty, **{n: curves.get(n, empty) for n in parted}}
     canvas = plots.new_figure(7.6, 4.4)
     ax = canvas.subplots()
-    plots.plot_overlay(ax, shown, quantity=f"distance from {first}", log_value=True, style=AS_PATHS)
+    plots.plot_overlay(
+        ax,
+        curves,
+        quantity=f"distance from {first}",
+        log_value=True,
+        order=list(runs),
+        style=OF_RUNS,
+    )
     plots.add_legend(ax, below=True)
     plots.set_title(ax, "How far the parameters are apart")
     last = {name: d[-1] for name, (_, d) in curves.items()}
@@ -433,7 +442,7 @@ def draw_paths(runs: Mapping[str, Run], parted: Mapping[str, Parted]) -> Drawn |
         xlabel=names[0],
         ylabel=names[1],
     )
-    plots.plot_paths(ax, paths)
+    plots.plot_paths(ax, paths, order=list(runs), style=OF_RUNS)
     ax.set_aspect("equal")
     kind = type(loss).__name__
     plots.add_colorbar(ax, drawn.filled, f"{kind} of {same[0]}")
@@ -480,7 +489,7 @@ def draw_metrics(runs: Mapping[str, Run], parted: Mapping[str, Parted]) -> Drawn
             for name, run in runs.items()
             if metric in run.metrics
         }
-        plots.plot_overlay(ax, curves, quantity=metric, style=AS_PATHS)
+        plots.plot_overlay(ax, curves, quantity=metric, order=list(runs), style=OF_RUNS)
         plots.add_legend(ax)
     return (
         "metrics",

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from toyml.compiled import NotCompilable, compile_training
 from toyml.engine.block import Block
@@ -275,13 +275,36 @@ class Training:
         Raises:
             DivergedError: Always.
         """
-        lr = self.task.optimizers(use_pl_optimizer=False).param_groups[0].get("lr")
+        group = self.task.optimizers(use_pl_optimizer=False).param_groups[0]
+        lr = float(group["lr"]) if "lr" in group else None
+        rate = "" if lr is None else f" with lr {lr:g}"
         raise DivergedError(
-            f"the loss is {value} at step {step} with lr {lr}; every snapshot before is kept. Try "
-            "a smaller --model.optimizer.lr, --trainer.precision 64-true, or a loss on logits "
-            "(BCEWithLogitsLoss)",
+            f"the loss is {value} at step {step}{rate}; every snapshot before is kept"
+            f"{what_to_try(self.task.net, self.task.loss, lr)}",
             step,
         )
+
+
+def what_to_try(net: nn.Module, loss: nn.Module, lr: float | None) -> str:
+    """The end of a sentence on a loss that is not finite: what is not so yet and may help.
+
+    Args:
+        net: What was trained.
+        loss: The loss.
+        lr: The learning rate; ``None`` where the optimizer has none.
+
+    Example:
+        >>> what_to_try(nn.Linear(1, 1).double(), nn.MSELoss(), 3.0)
+        '. Try an lr below 3 (--model.optimizer.lr 0.3)'
+        >>> what_to_try(nn.Linear(1, 1).double(), nn.MSELoss(), None)
+        ''
+    """
+    tries = [] if lr is None else [f"an lr below {lr:g} (--model.optimizer.lr {lr / 10:g})"]
+    if all(parameter.dtype != torch.float64 for parameter in net.parameters()):
+        tries.append("--trainer.precision 64-true")
+    if isinstance(loss, nn.BCELoss):
+        tries.append("BCEWithLogitsLoss on a net without its sigmoid")
+    return f". Try {', or '.join(tries)}" if tries else ""
 
 
 def looks_at_outputs(task: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,6 +21,7 @@ def plot_overlay(
     log_time: bool = False,
     log_value: bool = False,
     part: int | None = None,
+    order: Sequence[str] = (),
     style: Style = STYLE,
 ) -> list[Line2D]:
     """Draw one quantity of several runs.
@@ -32,6 +33,7 @@ def plot_overlay(
         log_time: Logarithmic steps (linear from 0 to 1).
         log_value: Logarithmic values; symmetric when some are not positive.
         part: First step at which two runs part, marked by a line.
+        order: Names of all runs of the comparison: a run has the color of its place among them.
         style: Colors and sizes.
 
     Returns:
@@ -42,18 +44,18 @@ def plot_overlay(
     """
     if not runs:
         raise ValueError("no runs to draw; give at least one")
-    lines, everything = [], []
+    lines, everything, every = [], [], list(order or runs)
     for index, (name, (steps, values)) in enumerate(runs.items()):
-        order, series = np.asarray(steps).ravel(), np.asarray(values, dtype=float).ravel()
-        if len(order) != len(series):
-            raise ValueError(f"{name} has {len(series)} values for {len(order)} steps")
+        at, series = np.asarray(steps).ravel(), np.asarray(values, dtype=float).ravel()
+        if len(at) != len(series):
+            raise ValueError(f"{name} has {len(series)} values for {len(at)} steps")
         # Runs that coincide are told apart by the earlier, wider line showing at the rim.
         width = style.line_width + 1.2 * (1 - (index + 1) / len(runs))
         lines += ax.plot(
-            order,
+            at,
             np.where(np.isfinite(series), series, np.nan),
-            color=style.color(index),
-            linestyle=style.dash(index),
+            color=style.color(every.index(name)),
+            linestyle=style.dash(every.index(name)),
             linewidth=width,
             label=name,
         )
@@ -72,27 +74,29 @@ def plot_overlay(
     return lines
 
 
-def plot_paths(ax: Axes, paths: Mapping[str, ArrayLike], *, style: Style = STYLE) -> list[Line2D]:
+def plot_paths(
+    ax: Axes, paths: Mapping[str, ArrayLike], *, order: Sequence[str] = (), style: Style = STYLE
+) -> list[Line2D]:
     """Draw the paths of several runs over a landscape that is there already.
 
     Args:
         ax: Where; limits stay as ``plot_landscape`` left them.
         paths: Name of the run to its points in the plane [t, 2].
+        order: Names of all runs of the comparison, as for ``plot_overlay``.
         style: Colors and sizes.
 
     Returns:
         One line per run.
     """
-    # Blue last: the ground is bluish where the loss is low, which is where paths end.
-    order = style.palette[1:] + style.palette[:1]
+    every = list(order or paths)
     return [
         plot_path(
             ax,
             path,
             name,
-            color=order[index % len(order)],
-            linestyle=style.dash(index),
+            color=style.color(every.index(name)),
+            linestyle=style.dash(every.index(name)),
             style=style,
         )
-        for index, (name, path) in enumerate(paths.items())
+        for name, path in paths.items()
     ]

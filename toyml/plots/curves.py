@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 
+from toyml.palette import REFERENCES
 from toyml.plots.style import STYLE, Style, dress, set_step_axis, set_value_axis
 
 
@@ -167,7 +168,11 @@ def plot_law(
     if limit is not None:
         lines.append(
             ax.axhline(
-                limit, color=style.highlight, linewidth=1.3, linestyle=":", label=limit_label
+                limit,
+                color=style.palette[REFERENCES[1]],
+                linewidth=1.6,
+                linestyle=":",
+                label=limit_label,
             )
         )
     set_step_axis(ax, log_time, style=style)

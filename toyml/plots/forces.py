@@ -10,18 +10,11 @@ from matplotlib.lines import Line2D
 from matplotlib.quiver import Quiver
 from numpy.typing import ArrayLike, NDArray
 
-from toyml.palette import BLUE, GREEN, INK, ORANGE, PURPLE, SKY
+from toyml.palette import FORCES, INK, LINES
 from toyml.plots.curves import plot_curves
 from toyml.plots.style import STYLE, Style, as_points
 
-FORCE_COLORS = {
-    "gradient": BLUE,
-    "weight decay": GREEN,
-    "momentum": ORANGE,
-    "dampening": PURPLE,
-    "look-ahead": SKY,
-    "the step": INK,
-}
+FORCE_COLORS = {**{name: LINES[place] for name, place in FORCES.items()}, "the step": INK}
 """One color a part, the same in every picture."""
 
 FLOOR = 1e-10

@@ -77,9 +77,9 @@ def plot_hidden_lines(
         norm = float(np.hypot(*W[unit]))
         if not np.isfinite(norm) or norm == 0 or not np.isfinite(b[unit]):
             continue
-        color = style.color(2 + unit)
+        color, dash = style.beside_classes(unit)
         drawn.lines[unit] = plot_line(
-            ax, W[unit], b[unit], color=color, linestyle=style.dash(unit), style=style
+            ax, W[unit], b[unit], color=color, linestyle=dash, style=style
         )
         anchor = _anchor(W[unit], b[unit], xlim, ylim, anchors)
         if anchor is not None:

@@ -31,6 +31,10 @@ Motion = Callable[[int], Sequence[Artist]]
 Frame = NDArray[np.uint8]
 
 
+NAMES = tuple(f"class {i}" for i in range(len(MARKERS)))
+"""Of classes that have no others."""
+
+
 def play(
     figure: Figure, motions: Sequence[Motion], count: int, dpi: float = 100
 ) -> Iterator[Frame]:
@@ -146,7 +150,7 @@ def move_surface(
         ax.add_collection(collection, autolim=False)
     ends = None if lines is None else np.asarray(lines, dtype=float)
     if ends is not None:
-        units.set_color([style.color(2 + unit) for unit in range(ends.shape[1])])
+        units.set_color([style.beside_classes(unit)[0] for unit in range(ends.shape[1])])
 
     def motion(i: int) -> list[Artist]:
         image.set_data(fields[i])
@@ -269,7 +273,7 @@ def move_space(
     activations: ArrayLike,
     y: ArrayLike,
     *,
-    names: Sequence[str] = tuple(f"class {i}" for i in range(len(MARKERS))),
+    names: Sequence[str] = NAMES,
     planes: ArrayLike | None = None,
     style: Style = STYLE,
 ) -> Motion:

@@ -32,7 +32,7 @@ from matplotlib.ticker import (
 from matplotlib.transforms import Bbox, ScaledTranslation
 from numpy.typing import ArrayLike, NDArray
 
-from toyml.palette import BLUE, INK, LINES, LOSS, PROBABILITY, STEPS, VERMILLION
+from toyml.palette import BLUE, INK, LINES, LOSS, PROBABILITY, STEPS, UNITS, VERMILLION
 
 # Axes of equal scale leave part of the figure empty; dpi counts for rasterized parts of an SVG too.
 _CROP: Mapping[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.08, "dpi": 160}
@@ -99,6 +99,11 @@ class Style:
     def color(self, index: int) -> str:
         """Color of the curve with this index."""
         return self.palette[index % len(self.palette)]
+
+    def beside_classes(self, index: int) -> tuple[str, str]:
+        """Color and line style of the line with this index where classes and boundary are drawn."""
+        turn, place = divmod(index, len(UNITS))
+        return self.palette[UNITS[place]], self.dashes[turn % len(self.dashes)]
 
     def dash(self, index: int) -> str:
         """Line style of the curve with this index."""

@@ -446,10 +446,10 @@ class Stage {
     this.control.loss.replaceChildren(...losses.map(([name, value], i) => {
       const item = document.createElement("span");
       item.textContent = `${name || "loss"} ${value}`;
-      if (losses.length > 1) item.style.setProperty("--run", this.theme[`@line${i % 7}`]);
+      if (losses.length > 1) item.style.setProperty("--run", this.theme[`@run${this.scene.runs.findIndex((run) => run.name === name) % 7}`]);
       return item;
     }));
-    this.lab.querySelectorAll(".key li").forEach((item, i) => item.style.setProperty("--run", this.theme[`@line${i % 7}`]));
+    this.lab.querySelectorAll(".key li").forEach((item, i) => item.style.setProperty("--run", this.theme[`@run${i % 7}`]));
     this.control.held.textContent = held.join("; ");
     const loss = losses.map(([name, value]) => `${name ? `${name}: ` : ""}loss ${value}`).join(", ");
     this.control.slider.setAttribute("aria-valuetext", `${text}${loss && `, ${loss}`}`);

@@ -17,6 +17,7 @@ from toyml.palette import (
     LINES,
     LOSS,
     PROBABILITY,
+    RUNS,
 )
 
 Theme = Mapping[str, Any]
@@ -62,6 +63,7 @@ def _theme(lines: Sequence[str], probability: Sequence[str], loss: Sequence[str]
     return {
         **{f"@classes{k}": class_colors(lines, undecided, k) for k in range(2, len(lines) + 1)},
         **{f"@line{i}": color for i, color in enumerate(lines)},
+        **{f"@run{i}": lines[place] for i, place in enumerate(RUNS)},
         "@class0": lines[0],
         "@class1": lines[1],
         "@probability": colorscale(probability),
@@ -92,6 +94,11 @@ DARK: Theme = {
 def line_token(index: int) -> str:
     """The color of the curve with this index; the palette starts again after its end."""
     return f"@line{index % len(LINES)}"
+
+
+def run_token(place: int) -> str:
+    """The color of a run by its place in the comparison, the same in every panel and figure."""
+    return f"@run{place % len(RUNS)}"
 
 
 def painted(value: Any, theme: Theme) -> Any:

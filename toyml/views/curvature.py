@@ -11,7 +11,7 @@ from toyml.claims import NotApplicable
 from toyml.claims.curvature import Limits, curvatures, kinks, limits
 from toyml.measures.curvature import EXACT_PARAMETERS
 from toyml.run import Run
-from toyml.views.frames import frames
+from toyml.views.frames import frames, looked_at
 from toyml.views.kept import kept
 
 LARGE = 24
@@ -89,25 +89,29 @@ def headline(
 ) -> str:
     """Whether and where the sharpness is above the limit, in one sentence without its full stop.
 
+    Where not every step was looked at, it says at how many that is so.
+
     Example:
         >>> at = np.array([0, 1, 2])
         >>> headline(at, np.array([1.0, 3.0, 1.5]), np.full(3, 2.0), "2 / lr")
         'The sharpness is above the limit 2 / lr = 2 at step 1 and ends below it'
     """
     known = np.isfinite(sharpness)
+    where = looked_at(int(known.sum()), steps)
+    subject = f"{where}the sharpness" if where else "The sharpness"
     if limit is None:
         first, last = sharpness[known][[0, -1]]
-        return f"The sharpness goes from {first:.4g} to {last:.4g}"
+        return f"{subject} goes from {first:.4g} to {last:.4g}"
     named = f"the limit {formula}"
     if np.ptp(limit) == 0:
         named += f" = {limit[0]:.4g}"
     above = sharpness >= limit  # a NaN is not above
     if not above.any():
-        return f"The sharpness stays below {named}"
+        return f"{subject} {'is' if where else 'stays'} below {named}"
     if above[known].all():
-        return f"The sharpness is above {named} at every step shown"
+        return f"{subject} is above {named}{'' if where else ' at every step'}"
     ends = "above" if above[known][-1] else "below"
-    return f"The sharpness is above {named} {stretches(steps, above)} and ends {ends} it"
+    return f"{subject} is above {named} {stretches(steps, above)} and ends {ends} it"
 
 
 def detail(

@@ -54,52 +54,58 @@ def forces_view(run: Run, most: int = 200, most_steps: int = 10_000) -> ForcesVi
     # After the last snapshot there is no update: the one before it stands at the end.
     chosen = np.unique(np.minimum(frames(run, most), len(found.taken) - 1))
     components = {name: part[chosen] for name, part in found.parts.items()}
-    steps = run.trajectory.steps[chosen]
-    step = found.taken[chosen]
     return ForcesView(
-        steps, components, step, found.residual, force_words(steps, components, found.residual)
+        run.trajectory.steps[chosen],
+        components,
+        found.taken[chosen],
+        found.residual,
+        force_words(found.parts, found.residual, int(run.trajectory.steps[-1])),
     )
 
 
-def force_words(
-    steps: NDArray[np.int64], components: dict[str, NDArray[np.float64]], residual: float
-) -> str:
+def force_words(parts: dict[str, NDArray[np.float64]], residual: float, updates: int) -> str:
     """Which part is the largest, and from where on.
+
+    Args:
+        parts: The shares [t, p] of the first updates of a run.
+        residual: By how much an update differs from their sum, relative to the largest one.
+        updates: Updates of the run.
 
     Example:
         >>> parts = {"gradient": np.array([[2.0], [1.0]]), "momentum": np.array([[0.0], [3.0]])}
-        >>> print(force_words(np.array([0, 1]), parts, 0.0).replace(". ", "." + chr(10)))
+        >>> print(force_words(parts, 0.0, 2).replace(". ", "." + chr(10)))
         The gradient is the largest part at step 0, then momentum.
         The parts add up to the recorded steps exactly.
     """
-    sizes = {name: np.linalg.norm(part, axis=1) for name, part in components.items()}
-    names = list(sizes)
+    names = list(parts)
+    largest = np.argmax([np.linalg.norm(part, axis=1) for part in parts.values()], axis=0)
+    count = len(largest)
+    first = f"In the first {count:,} of {updates:,} steps " if count < updates else ""
+    changes = np.flatnonzero(np.diff(largest)) + 1
     if len(names) == 1:
-        order = f"The {names[0]} alone makes the step."
+        order = f"{first}{called(names[0])} alone makes the step"
+    elif not len(changes):
+        order = f"{first}{called(names[largest[0]])} is the largest part at every step"
     else:
-        largest = np.argmax(np.array([sizes[name] for name in names]), axis=0)
-        changes = np.flatnonzero(np.diff(largest)) + 1
-        leader = called(names[largest[0]])
-        until = int(steps[changes[0] - 1]) if len(changes) else 0
+        until = int(changes[0]) - 1
         span = "at step 0" if until == 0 else f"up to step {until:,}"
-        most = np.bincount(largest).argmax()
-        if not len(changes):
-            order = f"{leader} is the largest part at every step shown."
-        elif len(changes) == 1:
-            order = f"{leader} is the largest part {span}, then {names[largest[-1]]}."
+        order = f"{first}{called(names[largest[0]])} is the largest part {span}"
+        later = np.bincount(largest[changes[0] :], minlength=len(names))
+        leads = [(called(names[i]), f"{later[i]:,}") for i in np.argsort(-later, kind="stable")]
+        leads = [lead for lead in leads if lead[1] != "0"]
+        if len(leads) == 1:
+            order += f", then {leads[0][0]}"
         else:
-            order = (
-                f"{leader} is the largest part {span}, later most often {names[most]} "
-                f"({(largest == most).sum()} of {len(steps)} steps)."
-            )
-    exact = "exactly" if residual == 0 else f"to {residual:.1e} of the largest"
+            order += f"; after that {leads[0][0]} is at {leads[0][1]} steps"
+            order += "".join(f", {name} at {steps}" for name, steps in leads[1:])
     whole = "It adds" if len(names) == 1 else "The parts add"
-    return f"{order} {whole} up to the recorded steps {exact}."
+    exact = "exactly" if residual == 0 else f"to within {residual:.1e} of the largest"
+    return f"{order[0].upper()}{order[1:]}. {whole} up to the recorded steps {exact}."
 
 
 def called(name: str) -> str:
-    """The name of a part at the start of a sentence."""
-    return {"gradient": "The gradient", "look-ahead": "The look-ahead"}.get(name, name.capitalize())
+    """The name of a part in a sentence."""
+    return f"the {name}" if name in ("gradient", "look-ahead") else name
 
 
 def on_plane(

@@ -34,3 +34,18 @@ def frames(run: Run, most: int, each: int = 1) -> NDArray[np.int64]:
         return np.arange(len(trajectory))
     logarithmic = trajectory.thinned_log(max(2, most // 2))
     return np.union1d(trajectory.thinned(max(2, most - len(logarithmic))), logarithmic)
+
+
+def looked_at(count: int, steps: NDArray[np.int64]) -> str:
+    """The start of a sentence on some steps of a run; empty where it is on all of them.
+
+    Args:
+        count: How many were looked at.
+        steps: From the first to the last step that the sentence is about, increasing.
+
+    Example:
+        >>> looked_at(3, np.array([0, 5, 9])), looked_at(10, np.arange(10))
+        ('At the 3 of 10 steps looked at, ', '')
+    """
+    total = int(steps[-1] - steps[0]) + 1
+    return f"At the {count:,} of {total:,} steps looked at, " if count < total else ""

@@ -51,6 +51,7 @@ class LandscapeView(NamedTuple):
         explained: Part of the path's variance that lies in the plane, 0 to 1.
         words: What may be read from the picture, in a sentence or two.
         minimum: Coordinates of the exact minimum of the run's loss [2], where one is known.
+        directions: Those of the plane as rows [2, p], onto which updates are projected.
     """
 
     names: tuple[str, str]
@@ -66,6 +67,7 @@ class LandscapeView(NamedTuple):
     explained: float
     words: str
     minimum: NDArray[np.float64] | None
+    directions: NDArray[np.float64]
 
     @property
     def surface(self) -> NDArray[np.float64]:
@@ -140,11 +142,12 @@ def landscape_view(
         shadow.explained,
         f"{measures.verdict(steps.tolist(), shadow)} {left_out} {statistics(run)}".strip(),
         minimum,
+        flat.rows().numpy(),
     )
 
 
 def drawn(run: Run, most: int) -> tuple[NDArray[np.int64], str]:
-    """Positions of the snapshots that a landscape shows, and a sentence on what is left out.
+    """Positions of the snapshots that a landscape shows, and sentences on what is left out.
 
     A training that diverges soon leaves any picture in which its beginning can be seen: the path
     ends before the loss is ``RUN_AWAY`` times the first one (the first two are always there).
@@ -165,13 +168,17 @@ def drawn(run: Run, most: int) -> tuple[NDArray[np.int64], str]:
     states = doubled(run.trajectory.select(chosen))
     loss = measures.losses(run.net, run.loss, states, x, y).numpy()
     gone = np.flatnonzero(loss > RUN_AWAY * loss[0]) if loss[0] > 0 else np.empty(0, np.int64)
-    if not len(gone):
-        return chosen, ""
-    chosen = chosen[: max(int(gone[0]), 2)]
-    return chosen, (
-        f"The path is drawn up to step {run.trajectory.steps[chosen[-1]]:,}: then the loss is more "
-        "than a million times the first one."
-    )
+    words = []
+    if len(gone):
+        chosen = chosen[: max(int(gone[0]), 2)]
+        words.append(
+            f"The path is drawn up to step {run.trajectory.steps[chosen[-1]]:,}: then the loss is "
+            "more than a million times the first one."
+        )
+    first, last = run.trajectory.steps[chosen[[0, -1]]].tolist()
+    if len(chosen) < last - first + 1:
+        words.append(f"The path is drawn with {len(chosen):,} of {last - first + 1:,} steps.")
+    return chosen, " ".join(words)
 
 
 def statistics(run: Run) -> str:

@@ -41,7 +41,7 @@ class LineView(NamedTuple):
 @kept
 def line_view(
     run: Run,
-    first: int = 0,
+    first: int | None = None,
     second: int | None = None,
     other: Run | None = None,
     grid: int = 201,
@@ -52,7 +52,7 @@ def line_view(
 
     Args:
         run: The run.
-        first: Step of the first snapshot.
+        first: Step of the first snapshot; ``None`` is step 0, and with another run the last.
         second: Step of the second one; ``None`` is the last.
         other: The run that the second snapshot is of; by default the same.
         grid: Points of the line.
@@ -64,6 +64,8 @@ def line_view(
     """
     if other is not None and other.trajectory.shapes != run.trajectory.shapes:
         raise NotApplicable(f"{other.folder} has parameters of other names or shapes")
+    if first is None:
+        first = 0 if other is None or other is run else int(run.trajectory.steps[-1])
     ends = at_step(run, first), at_step(other or run, second)
     apart = {name: (ends[1][name] - p)[None] for name, p in ends[0].items()}
     distance = float(measures.norms(apart)[0])
@@ -79,14 +81,13 @@ def line_view(
     own = measures.losses_along(run.net, {"": run.loss}, *ends, between, x, y)[""]
     chord = own[0] + between * (own[-1] - own[0])
     barrier = float((own - chord).max())
-    rise = float(own.max() - max(own[0], own[-1]))
     return LineView(
         at.numpy(),
         {name: values.numpy() for name, values in found.items()},
         names,
         distance,
         barrier,
-        line_words(names, float(own[0]), float(own[-1]), barrier, rise),
+        line_words(names, float(own[0]), float(own[-1]), barrier, float(own.max())),
     )
 
 
@@ -98,20 +99,34 @@ def end_names(run: Run, first: int, second: int | None, other: Run | None) -> tu
 
 
 def line_words(
-    names: tuple[str, str], start: float, end: float, barrier: float, rise: float
+    names: tuple[str, str], start: float, end: float, barrier: float, highest: float
 ) -> str:
-    """Whether something lies between the two ends.
+    """Whether a barrier lies between the two ends, and whether anything is higher than both.
+
+    Args:
+        names: The ends in words.
+        start: Loss at the first.
+        end: Loss at the second.
+        barrier: Greatest height of the loss above the chord, the straight line between the two.
+        highest: Greatest loss between them.
 
     Example:
-        >>> line_words(("step 0", "step 9"), 2.0, 1.0, 0.0, 0.0)
+        >>> line_words(("step 0", "step 9"), 2.0, 1.0, 0.0, 2.0)
         'From step 0 (loss 2) to step 9 (loss 1) the straight line meets no barrier.'
     """
     way = f"From {names[0]} (loss {start:.4g}) to {names[1]} (loss {end:.4g}) the straight line"
-    scale = max(abs(start), abs(end))
+    top = max(start, end)
+    rounding = 1e-9 * max(abs(start), abs(end))
     if not np.isfinite(barrier):
         return f"{way} passes where the loss is not finite."
-    if barrier <= 1e-9 * scale:
+    if barrier <= rounding:
         return f"{way} meets no barrier."
-    if rise <= 1e-9 * scale:
-        return f"{way} never rises above its ends; it is at most {barrier:.4g} above their chord."
-    return f"{way} climbs a barrier: {rise:.4g} above the higher end."
+    above = (
+        f"rises {highest - top:.4g} above the higher end"
+        if highest - top > rounding
+        else "nowhere rises above the higher end"
+    )
+    return (
+        f"{way} meets a barrier of {barrier:.4g}. That is the most by which the loss exceeds the "
+        f"line between the two end losses; it {above}."
+    )

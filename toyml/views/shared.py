@@ -79,6 +79,7 @@ def shared_landscape_views(
             f"{measures.verdict(run.trajectory.steps[chosen[name]].tolist(), shadow)} "
             f"{found[name][1]}".strip(),
             minimum,
+            plane.rows().numpy(),
         )
         for (name, run), shadow in zip(same.items(), shadows.values(), strict=True)
     }

@@ -23,12 +23,22 @@ class WeightsView(NamedTuple):
         names: Such as ``"linear.weight[0,1]"``, in the order of the net [p].
         values: [t, p].
         total: Number of parameters of the net.
+        norms: Euclidean length of ``"all parameters"`` and of each tensor [t], by name.
     """
 
     steps: NDArray[np.int64]
     names: tuple[str, ...]
     values: NDArray[np.float64]
     total: int
+    norms: dict[str, NDArray[np.float64]]
+
+    @property
+    def of(self) -> str:
+        """Which parameters are shown, in words."""
+        shown = len(self.names)
+        if shown == self.total:
+            return f"all {shown}"
+        return f"the {shown} that travel farthest of {self.total:,}"
 
 
 @kept
@@ -54,9 +64,12 @@ def weights_view(run: Run, most: int = 400, parameters: int = 41) -> WeightsView
     # A parameter that diverged to NaN travelled farthest of all.
     farthest = np.argsort(-np.nan_to_num(travel, nan=np.inf), kind="stable")[:parameters]
     shown = np.sort(farthest)
+    stack = {name: p.double() for name, p in run.trajectory.points(chosen).items()}
+    norms = {"all parameters": measures.norms(stack), **measures.tensor_norms(stack)}
     return WeightsView(
         run.trajectory.steps[chosen],
         tuple(names[i] for i in shown),
         values[:, shown],
         len(names),
+        {name: norm.numpy() for name, norm in norms.items()},
     )

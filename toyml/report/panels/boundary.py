@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from toyml.palette import REFERENCES
 from toyml.report.packing import levels
-from toyml.report.panels.layout import bar, of_rows, plain, plane, points, shapes
+from toyml.report.panels.layout import bar, of_rows, places, plain, plane, points, shapes
 from toyml.report.scene import Move, Panel, Plot, Spec
-from toyml.report.theme import line_token
+from toyml.report.theme import line_token, run_token
 
 if TYPE_CHECKING:
     from toyml.views.boundary import BoundaryView
@@ -18,26 +19,30 @@ if TYPE_CHECKING:
 Lines = Mapping[str, tuple[tuple[float, float], float]]
 
 
-def boundary_panel(views: Mapping[str, BoundaryView], references: Lines | None = None) -> Panel:
+def boundary_panel(
+    views: Mapping[str, BoundaryView],
+    references: Lines | None = None,
+    runs: Sequence[str] = (),
+) -> Panel:
     """What the net says over the plane, with the data; for several runs their boundaries alone.
 
     Args:
         views: By name of the run; of one run the name is not shown.
         references: By name the normal (w1, w2) and constant b of lines w · x + b = 0 to draw.
+        runs: Names of all runs of the page, whose places give them their colors.
     """
     first = next(iter(views.values()))
-    alone = len(views) == 1
+    alone, place = len(runs or views) == 1, places(views, runs)
     fields = [
-        _field(view) if alone else _line(name, i, view)
-        for i, (name, view) in enumerate(views.items())
+        _field(view) if alone else _line(name, place[name], view) for name, view in views.items()
     ]
     data = [
         *fields,
         *(
-            _reference(name, i, w, b, first)
+            _reference(name, i, w, b, first, alone)
             for i, (name, (w, b)) in enumerate((references or {}).items())
         ),
-        *points(first.x[:, 0], first.x[:, 1], first.y, first.names, first.limits),
+        *points(first.x[:, 0], first.x[:, 1], first.y, first.names, first.limits, alone),
     ]
     moves = [Move(i, "z", levels(view.field), view.steps) for i, view in enumerate(views.values())]
     what = (
@@ -95,9 +100,8 @@ def _field(view: BoundaryView) -> Spec:
     }
 
 
-def _line(name: str, index: int, view: BoundaryView) -> Spec:
+def _line(name: str, place: int, view: BoundaryView) -> Spec:
     level = 0.5 if view.level is None else view.level
-    color = line_token(index)
     return {
         "type": "contour",
         "name": plain(name),
@@ -105,15 +109,19 @@ def _line(name: str, index: int, view: BoundaryView) -> Spec:
         "y": view.ys,
         "autocontour": False,
         "contours": {"coloring": "none", "start": level, "end": level, "size": 1},
-        "line": {"color": color, "width": 2.5},
+        "line": {"color": run_token(place), "width": 2.5},
         "showscale": False,
         "showlegend": True,
         "hoverinfo": "skip",
     }
 
 
-def _reference(name: str, index: int, w: tuple[float, float], b: float, view: BoundaryView) -> Spec:
-    """A line of theory, long enough for every zoom."""
+def _reference(
+    name: str, index: int, w: tuple[float, float], b: float, view: BoundaryView, alone: bool
+) -> Spec:
+    """A line of theory, long enough for every zoom; beside several runs without a color."""
+    color = line_token(REFERENCES[index % len(REFERENCES)]) if alone else "@ink"
+    dash = "dash" if alone else ("dash", "dot", "dashdot")[index % 3]
     length = float(np.hypot(*w))
     foot = -b * np.asarray(w) / length**2
     along = np.array([-w[1], w[0]]) / length
@@ -125,6 +133,6 @@ def _reference(name: str, index: int, w: tuple[float, float], b: float, view: Bo
         "name": plain(name),
         "x": ends[:, 0],
         "y": ends[:, 1],
-        "line": {"color": line_token((2, 3, 5)[index % 3]), "width": 2, "dash": "dash"},
+        "line": {"color": color, "width": 2, "dash": dash},
         "hoverinfo": "name",
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +13,9 @@ from toyml.report.panels.layout import (
     each_says,
     layout,
     over_steps,
+    places,
     plain,
+    run_curve,
     short,
     span,
 )
@@ -28,37 +30,35 @@ if TYPE_CHECKING:
 NAMED = 8  # curves that a legend can name
 
 
-def loss_panel(views: Mapping[str, LossView]) -> Panel:
+def loss_panel(views: Mapping[str, LossView], runs: Sequence[str] = ()) -> Panel:
     """The loss over the steps, the panel by which one jumps to a step.
 
     Args:
         views: By name of the run; of one run the name is not shown.
+        runs: Names of all runs of the page, whose places give them their colors.
     """
-    alone = len(views) == 1
+    alone, place = len(runs or views) == 1, places(views, runs)
     data, moves, marks = [], [], []
-    for i, (name, view) in enumerate(views.items()):
+    for name, view in views.items():
+        drawn = {"x": view.steps, "y": view.loss, "hovertemplate": "%{y:.6g}"}
         data.append(
-            curve(
-                "training rows" if alone else name,
-                i,
-                x=view.steps,
-                y=view.loss,
-                hovertemplate="%{y:.6g}",
-            )
+            curve("training rows", 0, **drawn) if alone else run_curve(name, place[name], **drawn)
         )
-        marks.append(mark(i))
+        marks.append(mark(data[-1]["line"]["color"]))
     for i, view in enumerate(views.values()):
         moves += [
             Move(len(data) + i, "x", view.steps[:, None], view.steps),
             Move(len(data) + i, "y", view.loss[:, None], view.steps),
         ]
     data += marks
-    for i, (name, view) in enumerate(views.items()):
+    for name, view in views.items():
         if view.held_out is not None:
             steps, values = view.held_out
-            label = "held-out rows" if alone else f"{name}, held-out rows"
+            drawn = {"x": steps, "y": values, "hovertemplate": "%{y:.6g}"}
             data.append(
-                curve(label, i + 1 if alone else i, x=steps, y=values, hovertemplate="%{y:.6g}")
+                curve("held-out rows", 1, **drawn)
+                if alone
+                else run_curve(f"{name}, held-out rows", place[name], **drawn)
             )
             data[-1]["line"]["dash"] = "dot"
     every = np.concatenate([view.loss for view in views.values()])
@@ -88,14 +88,14 @@ def loss_panel(views: Mapping[str, LossView]) -> Panel:
     )
 
 
-def mark(index: int, color: str = "", size: float = 9) -> Spec:
-    """The point that runs along a curve, in the color of its place or another."""
+def mark(color: str, size: float = 9) -> Spec:
+    """The point that runs along a curve of this color."""
     return {
         "type": "scatter",
         "mode": "markers",
         "marker": {
             "size": size,
-            "color": color or line_token(index),
+            "color": color,
             "line": {"color": "@ground", "width": 2},
         },
         "showlegend": False,
@@ -103,13 +103,16 @@ def mark(index: int, color: str = "", size: float = 9) -> Spec:
     }
 
 
-def weights_panel(views: Mapping[str, WeightsView]) -> Panel:
+def weights_panel(views: Mapping[str, WeightsView], runs: Sequence[str] = ()) -> Panel:
     """Every parameter over the steps, and their values at the step.
 
     Args:
         views: By name of the run; of several runs one parameter is chosen and drawn for each.
+        runs: Names of all runs of the page, whose places give them their colors.
     """
-    return _one_run(next(iter(views.values()))) if len(views) == 1 else _several_runs(views)
+    if len(runs or views) == 1:
+        return _one_run(next(iter(views.values())))
+    return _several_runs(views, places(views, runs))
 
 
 def _one_run(view: WeightsView) -> Panel:
@@ -123,8 +126,8 @@ def _one_run(view: WeightsView) -> Panel:
     for line in data:
         line["line"]["width"] = 2 if few else 1.4
     colors = [line_token(i) for i in range(p)]
-    dots = mark(0)
-    dots["marker"] = {**dots["marker"], "color": colors, "size": 8 if few else 6}
+    dots = mark("", 8 if few else 6)
+    dots["marker"]["color"] = colors
     over = Plot(
         "Over the steps",
         [*data, dots],
@@ -156,7 +159,7 @@ def _one_run(view: WeightsView) -> Panel:
         ),
         [Move(0, "y", view.values, view.steps)],
     )
-    of = f"All {p}" if p == view.total else f"The {p} that travel farthest of {view.total:,}"
+    of = f"{view.of[0].upper()}{view.of[1:]}"
     ends = ", ".join(f"{n} {v:.5g}" for n, v in zip(names[:6], view.values[-1], strict=False))
     return Panel(
         name="weights",
@@ -171,7 +174,7 @@ def _one_run(view: WeightsView) -> Panel:
     )
 
 
-def _several_runs(views: Mapping[str, WeightsView]) -> Panel:
+def _several_runs(views: Mapping[str, WeightsView], place: Mapping[str, int]) -> Panel:
     shared = [
         n for n in next(iter(views.values())).names if all(n in v.names for v in views.values())
     ]
@@ -180,13 +183,15 @@ def _several_runs(views: Mapping[str, WeightsView]) -> Panel:
     for i, (name, view) in enumerate(views.items()):
         places = [view.names.index(n) for n in shared]
         values = view.values[:, places]
-        data.append(curve(name, i, x=view.steps, y=values[:, 0], hovertemplate="%{y:.5g}"))
+        data.append(
+            run_curve(name, place[name], x=view.steps, y=values[:, 0], hovertemplate="%{y:.5g}")
+        )
         columns.append(Column(i, "y", values, 0))
         moves += [
             Move(len(views) + i, "x", view.steps[:, None], view.steps),
             Move(len(views) + i, "y", values[:, None, :], view.steps, choice=0),
         ]
-    data += [mark(i) for i in range(len(views))]
+    data += [mark(line["line"]["color"]) for line in data[: len(views)]]
     return Panel(
         name="weights",
         title="A parameter of every run",
@@ -207,41 +212,38 @@ def _several_runs(views: Mapping[str, WeightsView]) -> Panel:
     )
 
 
-def curvature_panel(views: Mapping[str, CurvatureView]) -> Panel:
+def curvature_panel(views: Mapping[str, CurvatureView], runs: Sequence[str] = ()) -> Panel:
     """The sharpness over the steps against the limit of the optimizer in use.
 
     Args:
         views: By name of the run; of one run the name is not shown.
+        runs: Names of all runs of the page, whose places give them their colors.
     """
-    alone = len(views) == 1
+    alone, place = len(runs or views) == 1, places(views, runs)
     data: list[Spec] = []
     readings = []
-    for i, (name, view) in enumerate(views.items()):
+    for name, view in views.items():
+        drawn = {"x": view.steps, "y": view.sharpness, "hovertemplate": "%{y:.5g}"}
         data.append(
-            curve(
-                "sharpness" if alone else name,
-                i,
-                x=view.steps,
-                y=view.sharpness,
-                hovertemplate="%{y:.5g}",
-            )
+            curve("sharpness", 0, **drawn) if alone else run_curve(name, place[name], **drawn)
         )
         readings.append(Reading("sharpness" if alone else name, view.sharpness, view.steps))
     count = len(data)
     moves = []
     for i, view in enumerate(views.values()):
-        data.append(mark(i))
+        data.append(mark(data[i]["line"]["color"]))
         moves += [
             Move(count + i, "x", view.steps[:, None], view.steps),
             Move(count + i, "y", view.sharpness[:, None], view.steps),
         ]
-    for i, (name, view) in enumerate(views.items()):
+    for name, view in views.items():
         if view.limit is not None:
-            label = f"limit {view.formula}" if alone else f"{name}, limit {view.formula}"
+            label = f"limit {view.formula}"
+            drawn = {"x": view.steps, "y": view.limit, "hovertemplate": "%{y:.5g}"}
             data.append(
-                curve(
-                    label, 1 if alone else i, x=view.steps, y=view.limit, hovertemplate="%{y:.5g}"
-                )
+                curve(label, 1, **drawn)
+                if alone
+                else run_curve(f"{name}, {label}", place[name], **drawn)
             )
             data[-1]["line"]["dash"] = "dash"
             data[-1]["showlegend"] = alone

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from toyml.report.packing import levels
-from toyml.report.panels.layout import axis, curve, layout, of_rows, span
+from toyml.report.panels.layout import (
+    axis,
+    curve,
+    layout,
+    of_rows,
+    places,
+    plain,
+    run_curve,
+    span,
+)
 from toyml.report.scene import Move, Panel, Plot
 
 if TYPE_CHECKING:
     from toyml.views.fit import FitView
 
 
-def fit_panel(views: Mapping[str, FitView]) -> Panel:
+def fit_panel(views: Mapping[str, FitView], runs: Sequence[str] = ()) -> Panel:
     """The data and the model's curve; for several runs a curve of each.
 
     Args:
         views: By name of the run; of one run the name is not shown.
+        runs: Names of all runs of the page, whose places give them their colors.
     """
     first = next(iter(views.values()))
-    alone = len(views) == 1
+    alone, place = len(runs or views) == 1, places(views, runs)
     rows = {
         "type": "scatter",
         "mode": "markers",
@@ -39,13 +49,9 @@ def fit_panel(views: Mapping[str, FitView]) -> Panel:
     data = [rows]
     moves = []
     for i, (name, view) in enumerate(views.items()):
-        label = "model" if alone else name
-        line = curve(
-            label,
-            1 if alone else i,
-            x=view.grid,
-            hovertemplate="(%{x:.4g}, %{y:.5g})<extra>" + "model</extra>",
-        )
+        hover = "(%{x:.4g}, %{y:.5g})<extra>" + ("model" if alone else plain(name)) + "</extra>"
+        drawn = {"x": view.grid, "hovertemplate": hover}
+        line = curve("model", 1, **drawn) if alone else run_curve(name, place[name], **drawn)
         line["line"]["width"] = 2.5
         data.append(line)
         moves.append(Move(i + 1, "y", levels(clipped(view)), view.steps))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from toyml.palette import FORCES
 from toyml.report.packing import levels
 from toyml.report.panels.curves import mark
 from toyml.report.panels.layout import (
@@ -17,12 +18,13 @@ from toyml.report.panels.layout import (
     curve,
     layout,
     over_steps,
+    places,
     plain,
     short,
 )
 from toyml.report.panels.trust import by_height, trust_plot, trust_readings, verdicts
 from toyml.report.scene import Move, Panel, Plot, Spec
-from toyml.report.theme import line_token
+from toyml.report.theme import line_token, run_token
 
 if TYPE_CHECKING:
     from toyml.views.forces import ForcesView
@@ -78,13 +80,16 @@ class Ground(NamedTuple):
         return {"tickvals": places.tolist(), "ticktext": [f"{loss:.3g}" for loss in losses]}
 
 
-def landscape_panel(views: Mapping[str, LandscapeView], arrows: Arrows | None = None) -> Panel:
+def landscape_panel(
+    views: Mapping[str, LandscapeView], arrows: Arrows | None = None, runs: Sequence[str] = ()
+) -> Panel:
     """The ground with the path so far and the point of the step; in the plane, and in 3-D.
 
     Args:
         views: By name of the run, all on the same axes and ground; of one run the name is not
             shown.
         arrows: For one run of SGD what adds up to each step.
+        runs: Names of all runs of the page, whose places give them their colors.
     """
     first = next(iter(views.values()))
     alone = len(views) == 1
@@ -92,9 +97,12 @@ def landscape_panel(views: Mapping[str, LandscapeView], arrows: Arrows | None = 
     finite = surface[np.isfinite(surface)]
     low = float(finite.min())
     ground = Ground(low, max(float(np.ptp(finite)), 1e-9 * max(abs(low), 1.0)))
-    plots = [_plane(views, ground, arrows), _relief(views, ground)]
+    colors = {name: run_token(place) for name, place in places(views, runs).items()}
+    if alone:
+        colors = dict.fromkeys(views, "@line1")
+    plots = [_plane(views, colors, ground, arrows), _relief(views, colors, ground)]
     if not all(view.whole for view in views.values()):
-        plots.append(trust_plot(views))
+        plots.append(trust_plot(views, runs))
     if arrows is not None and len(arrows.vectors) > 1:
         plots.append(_sizes(arrows))
     found = verdicts(views)
@@ -123,7 +131,12 @@ def landscape_panel(views: Mapping[str, LandscapeView], arrows: Arrows | None = 
     )
 
 
-def _plane(views: Mapping[str, LandscapeView], ground: Ground, arrows: Arrows | None) -> Plot:
+def _plane(
+    views: Mapping[str, LandscapeView],
+    colors: Mapping[str, str],
+    ground: Ground,
+    arrows: Arrows | None,
+) -> Plot:
     first = next(iter(views.values()))
     alone = len(views) == 1
     names = [plain(name) for name in short(first.names)]
@@ -154,8 +167,8 @@ def _plane(views: Mapping[str, LandscapeView], ground: Ground, arrows: Arrows | 
         }
     ]
     moves: list[Move] = []
-    for i, (name, view) in enumerate(views.items()):
-        color = "@line1" if alone else line_token(i)
+    for name, view in views.items():
+        color = colors[name]
         path = {"type": "scatter", "mode": "lines", "hoverinfo": "skip"}
         data += [
             {
@@ -178,7 +191,7 @@ def _plane(views: Mapping[str, LandscapeView], ground: Ground, arrows: Arrows | 
                 "line": {"color": color, "width": 2.5, "dash": "dot"},
             },
             _start(view, color),
-            mark(i, color=color, size=11),
+            mark(color, size=11),
         ]
         right, wrong = by_height(view)
         for key in (0, 1):
@@ -226,8 +239,8 @@ def _minimum(place: NDArray[np.float64]) -> Spec:
         "marker": {
             "symbol": "star",
             "size": 13,
-            "color": "@line3",
-            "line": {"color": "@ink", "width": 1},
+            "color": "@ground",
+            "line": {"color": "@ink", "width": 1.2},
         },
         "hovertemplate": "exact minimum (%{x:.6g}, %{y:.6g})<extra></extra>",
     }
@@ -247,7 +260,7 @@ def _add_arrows(data: list[Spec], moves: list[Move], view: LandscapeView, arrows
     for i, (name, part) in enumerate(zip(arrows.vectors, parts, strict=True)):
         ends = np.stack([foot, foot + scale[:, None] * part], axis=1)
         whole = i == len(arrows.vectors) - 1
-        color = "@ink" if whole else line_token((2, 4, 5, 3, 0)[i % 5])
+        color = force_color(name)
         line = {"color": color, "width": 3 if whole else 2}
         shared = {"type": "scatter", "name": plain(name), "legendgroup": name, "line": line}
         data += [
@@ -270,6 +283,11 @@ def _add_arrows(data: list[Spec], moves: list[Move], view: LandscapeView, arrows
         moves += [Move(len(data) - 1, "xy"[key], ends[:, :, key], steps) for key in (0, 1)]
 
 
+def force_color(name: str) -> str:
+    """The color of a part of an update, that of the figures too; ink is the whole step's."""
+    return line_token(FORCES[name]) if name in FORCES else "@ink"
+
+
 def noise(arrows: Arrows) -> NDArray[np.bool_]:
     """Which steps [t] are no longer than ten times what rounding makes of the largest one."""
     lengths = np.linalg.norm(arrows.forces.step, axis=1)
@@ -277,7 +295,7 @@ def noise(arrows: Arrows) -> NDArray[np.bool_]:
     return found
 
 
-def _relief(views: Mapping[str, LandscapeView], ground: Ground) -> Plot:
+def _relief(views: Mapping[str, LandscapeView], colors: Mapping[str, str], ground: Ground) -> Plot:
     """The same as a surface; the path runs at its true losses, above or below the ground."""
     first = next(iter(views.values()))
     alone = len(views) == 1
@@ -312,8 +330,8 @@ def _relief(views: Mapping[str, LandscapeView], ground: Ground) -> Plot:
         }
     ]
     moves: list[Move] = []
-    for i, (name, view) in enumerate(views.items()):
-        color = "@line1" if alone else line_token(i)
+    for name, view in views.items():
+        color = colors[name]
         # A little above, or the ground would swallow half of a path that lies in it.
         true, shown = (ground.scaled(loss) + LIFT for loss in (view.true, view.on_plane))
         data += [
@@ -389,13 +407,11 @@ def _sizes(arrows: Arrows) -> Plot:
     forces = arrows.forces
     data, moves = [], []
     for i, (name, sizes) in enumerate(forces.sizes.items()):
-        whole = i == len(forces.sizes) - 1
         shown = np.where(sizes > 0, sizes, np.nan)  # nothing has no logarithm
-        color = "@ink" if whole else line_token((2, 4, 5, 3, 0)[i % 5])
         data.append(curve(name, i, x=forces.steps, y=shown, hovertemplate="%{y:.4g}"))
-        data[-1]["line"] |= {"color": color, "dash": "solid"}
+        data[-1]["line"] |= {"color": force_color(name), "dash": "solid"}
     for i, sizes in enumerate(forces.sizes.values()):
-        data.append(mark(i, color=data[i]["line"]["color"]))
+        data.append(mark(data[i]["line"]["color"]))
         moves += [
             Move(len(data) - 1, "x", forces.steps[:, None], forces.steps),
             Move(len(data) - 1, "y", np.where(sizes > 0, sizes, np.nan)[:, None], forces.steps),

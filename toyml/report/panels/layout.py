@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toyml.report.scene import Spec
-from toyml.report.theme import line_token
+from toyml.report.theme import line_token, run_token
 
 SYMBOLS = ("circle", "triangle-up", "square", "diamond", "cross", "x", "star")
 CLEAR = "rgba(0,0,0,0)"
@@ -170,6 +170,7 @@ def points(
     target: NDArray[np.float64],
     names: Sequence[str],
     limits: tuple[float, float] | None = None,
+    colors: bool = True,
 ) -> list[Spec]:
     """The data in the plane: of classes each with its color and shape, else by target.
 
@@ -179,6 +180,7 @@ def points(
         target: Targets or numbers of classes [n].
         names: Of the classes; empty where the targets are none.
         limits: Targets at the ends of the scale of colors, to match a field below the points.
+        colors: Whether classes have colors; not where the colors are those of several runs.
     """
     size = 11 if len(x) <= 20 else 5 if len(x) > 150 else 7
     if not names:
@@ -215,7 +217,7 @@ def points(
             "marker": {
                 "symbol": SYMBOLS[label],
                 "size": size + (label == 1),
-                "color": line_token(label),
+                "color": line_token(label) if colors else "@muted",
                 "line": {"color": "@ground", "width": 1.5 if size > 7 else 0.5},
             },
             "hovertemplate": f"(%{{x:.4g}}, %{{y:.4g}})<extra>{names[label]}</extra>",
@@ -235,6 +237,24 @@ def curve(name: str, index: int, **settings: Any) -> Spec:
         "line": {"color": line_token(index), "width": 2, "dash": dashes[index // 7 % 4]},
         **settings,
     }
+
+
+def run_curve(name: str, place: int, **settings: Any) -> Spec:
+    """The line of a run, with the color of its place in the comparison."""
+    line = curve(name, place, **settings)
+    line["line"]["color"] = run_token(place)
+    return line
+
+
+def places(views: Mapping[str, Any], runs: Sequence[str]) -> dict[str, int]:
+    """The place of each view's run among all that are compared; by default among the views.
+
+    Example:
+        >>> places({"b": 1, "c": 2}, ["a", "b", "c"])
+        {'b': 1, 'c': 2}
+    """
+    every = list(runs or views)
+    return {name: every.index(name) for name in views}
 
 
 def span(*arrays: NDArray[np.float64], room: float = 0.05) -> list[float]:

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from toyml.report.packing import levels
-from toyml.report.panels.layout import axis, layout, of_rows, plain, span
+from toyml.report.panels.layout import axis, layout, of_rows, places, plain, span
 from toyml.report.scene import Move, Panel, Plot, Reading, Spec
-from toyml.report.theme import line_token
+from toyml.report.theme import line_token, run_token
 
 if TYPE_CHECKING:
     from toyml.views.rows import RowsView
 
 
-def rows_panel(views: Mapping[str, RowsView]) -> Panel:
+def rows_panel(views: Mapping[str, RowsView], runs: Sequence[str] = ()) -> Panel:
     """Every row as a point whose height is the prediction; a bar shows the target.
 
     Args:
         views: By name of the run; of one run the name is not shown.
+        runs: Names of all runs of the page, whose places give them their colors.
     """
     first = next(iter(views.values()))
-    alone = len(views) == 1
+    alone, of_run = len(runs or views) == 1, places(views, runs)
     place = np.arange(1, len(first.rows) + 1)
     target: Spec = {
         "type": "scatter",
@@ -36,7 +37,7 @@ def rows_panel(views: Mapping[str, RowsView]) -> Panel:
     }
     data, moves = [target], []
     for i, (name, view) in enumerate(views.items()):
-        color: object = line_token(i)
+        color: object = line_token(0) if alone else run_token(of_run[name])
         if alone and first.classes:
             middle = (first.target.min() + first.target.max()) / 2
             color = ["@class1" if t > middle else "@class0" for t in first.target]

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from toyml.report.panels.curves import mark
-from toyml.report.panels.layout import axis, curve, over_steps, plain, span
+from toyml.report.panels.layout import (
+    axis,
+    curve,
+    over_steps,
+    places,
+    plain,
+    run_curve,
+    span,
+)
 from toyml.report.scene import Move, Plot, Reading, Verdict
 
 if TYPE_CHECKING:
@@ -62,11 +70,11 @@ def by_height(view: LandscapeView) -> tuple[NDArray[np.float64], NDArray[np.floa
     return right, np.where(near[:, None], view.path, np.nan)
 
 
-def trust_plot(views: Mapping[str, LandscapeView]) -> Plot:
+def trust_plot(views: Mapping[str, LandscapeView], runs: Sequence[str] = ()) -> Plot:
     """Above the true loss beside the height in the picture, below the distance from the plane."""
-    alone = len(views) == 1
+    alone, of_run = len(runs or views) == 1, places(views, runs)
     data, marks, moves = [], [], []
-    for i, (name, view) in enumerate(views.items()):
+    for name, view in views.items():
         below = off_plane(view)
         kinds = {
             "true loss": (view.true, "y"),
@@ -74,21 +82,23 @@ def trust_plot(views: Mapping[str, LandscapeView]) -> Plot:
             "off the plane": (below, "y3"),
         }
         for place, (kind, (values, side)) in enumerate(kinds.items()):
-            index = COLORS[place] if alone else i
             unit = " %" if side == "y3" else ""
-            line = curve(
-                kind if alone else name,
-                index,
-                x=view.steps,
-                y=values,
-                yaxis=side,
-                showlegend=(side == "y") if alone else place == 0,
-                hovertemplate=f"%{{y:.5g}}{unit}" + ("" if alone else f" {plain(name)}, {kind}"),
+            drawn = {
+                "x": view.steps,
+                "y": values,
+                "yaxis": side,
+                "showlegend": (side == "y") if alone else place == 0,
+                "hovertemplate": f"%{{y:.5g}}{unit}" + ("" if alone else f" {plain(name)}, {kind}"),
+            }
+            line = (
+                curve(kind, COLORS[place], **drawn)
+                if alone
+                else run_curve(name, of_run[name], **drawn)
             )
             if kind == "height in the picture":
                 line["line"]["dash"] = "dash"
             data.append(line)
-            marks.append({**mark(index), "yaxis": side})
+            marks.append({**mark(line["line"]["color"]), "yaxis": side})
             moves += [(view.steps[:, None], view.steps), (values[:, None], view.steps)]
     first = len(data)
     paired = [
