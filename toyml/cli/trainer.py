@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
@@ -341,10 +342,17 @@ class ToymlCLI(LightningCLI):
         old = Run(folder, trust=True).config
         keys = sorted(set(flat_keys(new)) | set(flat_keys(old)))
         pairs = [(key, lookup(old, key), lookup(new, key)) for key in keys]
-        return [
+        changed = [
             (key, a, b)
             for key, a, b in pairs
             if a != b and not any(key == k or key.startswith(k + ".") for k in FREE_ON_RESUME)
+        ]
+        # The settings of one class are none of another's.
+        other = [key.removesuffix("class_path") for key, _, _ in changed if "class_path" in key]
+        return [
+            (key, a, b)
+            for key, a, b in changed
+            if not any(key.startswith(f"{place}init_args.") for place in other)
         ]
 
     # -- the commands ------------------------------------------------------------------------
@@ -371,6 +379,7 @@ class ToymlCLI(LightningCLI):
                     self._report_interrupted(model, kwargs.get("datamodule"))
                 if isinstance(error, Exception) and not isinstance(error, UserError):
                     see_checkpoint(error, kwargs.get("ckpt_path"))
+                    see_scheduler(error, self.trainer.global_step)
                 folder = None if logger is None else logger.claimed
                 if isinstance(error, DivergedError) and folder and holds_snapshots(folder):
                     words = f"{error}; toyml report {folder} draws what there is"
@@ -473,15 +482,31 @@ def see_checkpoint(error: Exception, path: Any) -> None:
     Raises:
         UserError: It was: the file holds the keys of a checkpoint, and not their values.
     """
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename.endswith("checkpoint_connector.py"):
-            words = " ".join(f"{type(error).__name__}: {error}".split())
-            raise UserError(
-                f"{path} is damaged, and no fit can go on from it ({words}); start anew without "
-                "--ckpt_path"
-            ) from error
-        trace = trace.tb_next
+    if "checkpoint_connector.py" in files(error):
+        words = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(
+            f"{path} is damaged, and no fit can go on from it ({words}); start anew without "
+            "--ckpt_path"
+        ) from error
+
+
+def see_scheduler(error: Exception, step: int) -> None:
+    """See whether an error came from a schedule that a fit outlasts, which only the clock ends.
+
+    Raises:
+        UserError: It did.
+    """
+    if files(error)[-1] == "lr_scheduler.py":
+        words = " ".join(str(error).split())
+        raise UserError(
+            f"model.lr_scheduler ends at step {step} ({words}); let it last as long as the fit, or "
+            "set trainer.max_steps"
+        ) from error
+
+
+def files(error: Exception) -> list[str]:
+    """Names of the source files that an error came through, the outermost first."""
+    return [Path(frame.filename).name for frame in traceback.extract_tb(error.__traceback__)]
 
 
 def refuse_another_net(path: str, changed: Sequence[tuple[str, Any, Any]]) -> None:
