@@ -126,6 +126,41 @@ def test_a_fit_without_a_logger_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+OWN = "{class_path: toyml.logger.RunLogger, init_args: {root: kept, version: 4}}"
+CSV = "{class_path: lightning.pytorch.loggers.CSVLogger, init_args: {save_dir: table}}"
+
+
+@pytest.mark.parametrize(
+    ("loggers", "folder"),
+    [
+        (f"[{OWN}, {CSV}]", "kept/perceptron/version_4"),
+        (f"[{CSV}, {OWN}]", "kept/perceptron/version_4"),
+        (f"[{OWN}]", "kept/perceptron/version_4"),
+        (f"[{CSV}]", "runs/perceptron/version_0"),
+        (CSV, "runs/perceptron/version_0"),
+        ("[]", "runs/perceptron/version_0"),
+        ("null", "runs/perceptron/version_0"),
+        ("true", "runs/perceptron/version_0"),
+    ],
+)
+def test_toymls_logger_works_beside_others(loggers: str, folder: str) -> None:
+    Path("loggers.part").write_text(f"trainer:\n  logger: {loggers}\n")
+    run = bare("--config loggers.part --trainer.max_steps 60")
+    assert str(run.folder) == folder
+    assert run.metrics["loss"]["step"] == [0, 50, 60]
+    others = list(Path("table").rglob("metrics.csv"))
+    assert len(others) == ("CSVLogger" in loggers)
+    for path in others:
+        header, *rows = path.read_text().splitlines()
+        values = dict(zip(header.split(","), rows[0].split(","), strict=True))
+        assert float(values["loss"]) == run.metrics["loss"]["value"][0]
+    assert "version: 4" not in (run.folder / "config.yaml").read_text()
+    more = bare("--config loggers.part --trainer.max_steps 70 --ckpt_path last")
+    assert more.folder == run.folder
+    assert more.trajectory.steps[-1] == 70
+    assert main(["validate", "--config", CONFIG, "--config", "loggers.part"])
+
+
 def test_validation_rows_survive_a_resume() -> None:
     moons = "--data toyml.data.Moons --data.validation 20 --data.block_size 20"
     whole = bare(f"{moons} --trainer.max_steps 60")

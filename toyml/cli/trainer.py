@@ -92,8 +92,8 @@ def dump(parser: LightningArgumentParser, config: Namespace) -> str:
     config = copy.deepcopy(config)
     if "ckpt_path" in config:
         config.ckpt_path = None
-    if config.trainer.logger and config.trainer.logger.class_path == RUN_LOGGER:
-        config.trainer.logger.init_args.version = None
+    if (logger := own_logger(config.trainer)) is not None:
+        logger.init_args.version = None
     # It was validated when it was parsed; to do so again would take three times as long.
     try:
         return str(parser.dump(config, skip_none=False, format="yaml", skip_validation=True))
@@ -102,6 +102,12 @@ def dump(parser: LightningArgumentParser, config: Namespace) -> str:
             f"a setting cannot be written to config.yaml, so nobody could repeat the fit: {error}; "
             "leave out the callback it belongs to (for a time limit: --trainer.max_time)"
         ) from error
+
+
+def own_logger(trainer: Namespace) -> Namespace | None:
+    """The settings of toyml's logger, which stands alone or in a list with others."""
+    loggers = trainer.logger if isinstance(trainer.logger, list) else [trainer.logger]
+    return next((log for log in loggers if getattr(log, "class_path", None) == RUN_LOGGER), None)
 
 
 class BetweenSteps(pl.Callback):
@@ -218,12 +224,11 @@ class ToymlCLI(LightningCLI):
         self._check(config)
         torch.set_num_threads(config.threads)
         self._spare(config.trainer)
-        logger = config.trainer.logger
-        ours = bool(logger) and getattr(logger, "class_path", None) == RUN_LOGGER
-        if ours and logger.init_args.experiment is None:
-            logger.init_args.experiment = self._stem(config)
-        self.root = Path(logger.init_args.root) if ours else None
-        self.name = logger.init_args.experiment if ours else None
+        ours = own_logger(config.trainer)
+        if ours is not None and ours.init_args.experiment is None:
+            ours.init_args.experiment = self._stem(config)
+        self.root = None if ours is None else Path(ours.init_args.root)
+        self.name = None if ours is None else ours.init_args.experiment
         if config.ckpt_path is not None:
             self._resume(config)
         if self.command != "fit":
@@ -272,10 +277,16 @@ class ToymlCLI(LightningCLI):
             )
 
     def _spare(self, trainer: Namespace) -> None:
-        """Leave out those of our defaults that another setting switches off."""
-        if trainer.logger is True:
+        """Leave out those of our defaults that another setting switches off.
+
+        Our logger is there beside any other: the run folder is its own.
+        """
+        if trainer.logger is not False and own_logger(trainer) is None:
             init = dict_to_namespace({"root": "runs", "experiment": None, "version": None})
-            trainer.logger = dict_to_namespace({"class_path": RUN_LOGGER, "init_args": init})
+            ours = dict_to_namespace({"class_path": RUN_LOGGER, "init_args": init})
+            given = trainer.logger if isinstance(trainer.logger, list) else [trainer.logger]
+            others = [logger for logger in given if not isinstance(logger, bool | None)]
+            trainer.logger = [ours, *others] if others else ours
         switched_off = {
             "toyml.callbacks.Progress": trainer.enable_progress_bar is False,
             "toyml.callbacks.LastCheckpoint": trainer.enable_checkpointing is False,
@@ -335,7 +346,9 @@ class ToymlCLI(LightningCLI):
         else:
             run = Run(folder, trust=True)
             _ = run.summary, run.metrics  # what cannot be continued is left untouched
-            config.trainer.logger.init_args.version = version(folder)
+            logger = own_logger(config.trainer)
+            assert logger is not None
+            logger.init_args.version = version(folder)
 
     def _changed(self, config: Namespace, folder: Path) -> list[tuple[str, Any, Any]]:
         new = yaml.safe_load(dump(self._parser(self.command), config))
