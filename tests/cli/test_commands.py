@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from tests.conftest import ROOT
 from toyml import Run
 from toyml.cli import StrictError, main
 from toyml.errors import UserError
+from toyml.run import lookup
 
 CONFIG = f"{ROOT}/configs/perceptron.yaml"
 # The same training without figures, for tests that are not about them.
@@ -316,6 +318,28 @@ def test_logits_and_probabilities_draw_the_same_boundary() -> None:
     assert np.allclose(*fields, atol=1e-10)
 
 
+BETAS = "--model.optimizer torch.optim.Adam --model.optimizer.lr 0.1"
+
+
+@pytest.mark.parametrize(
+    ("words", "key", "value"),
+    [
+        ("--data.points.1.0 -0.5", "data.points.1", [-0.5, 1.0]),
+        ("--data.points.0=[5,6]", "data.points.0", [5.0, 6.0]),
+        ("--data.labels.0 0 --data.labels.1=1", "data.labels", [0.0, 1.0]),
+        (f"{BETAS} --model.optimizer.betas.1 9e-1", "model.optimizer.betas", [0.9, 0.9]),
+        ("--trainer.callbacks.2.every 5", "trainer.callbacks.2.init_args.every", 5),
+    ],
+)
+@pytest.mark.parametrize("command", ["fit", "validate"])
+def test_an_item_of_a_list_is_set_by_its_number(
+    command: str, words: str, key: str, value: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--config", CONFIG, *shlex.split(words), "--print_config"])
+    assert lookup(yaml.safe_load(capsys.readouterr().out), key) == value
+
+
 def test_two_configs_and_an_option_before_the_config(tmp_path: Path) -> None:
     Path("more.yaml").write_text("trainer:\n  max_steps: 7\n")
     run = main(["fit", "--model.optimizer.lr", "0.7", "--config", CONFIG, "--config", "more.yaml"])
@@ -330,6 +354,39 @@ def test_environment_variables_set_what_the_config_leaves_open(
 ) -> None:
     monkeypatch.setenv("TOYML_FIT__TRAINER__LOG_EVERY_N_STEPS", "3")
     assert bare("--trainer.max_steps 7").metrics["loss"]["step"] == [0, 3, 6, 7]
+
+
+@pytest.mark.parametrize("command", ["fit", "validate"])
+def test_a_config_from_the_environment_is_one_from_the_command_line(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def printed(*words: str) -> str:
+        with pytest.raises(SystemExit):
+            main([command, *words, "--print_config"])
+        return capsys.readouterr().out
+
+    expected = printed("--config", CONFIG)
+    assert "LastCheckpoint" in expected
+    monkeypatch.setenv(f"TOYML_{command.upper()}__CONFIG", CONFIG)
+    assert printed() == expected
+    assert os.environ[f"TOYML_{command.upper()}__CONFIG"] == CONFIG
+    assert "max_steps: 9\n" in printed("--trainer.max_steps", "9")
+    monkeypatch.setenv(f"TOYML_{command.upper()}__TRAINER__MAX_STEPS", "7")
+    assert printed() == expected.replace("max_steps: 101\n", "max_steps: 7\n")
+    Path("more.yaml").write_text("trainer: {max_steps: 8}")
+    assert "max_steps: 8\n" in printed("--config", "more.yaml")
+    monkeypatch.setenv(f"TOYML_{command.upper()}__CONFIG", "nope.yaml")
+    with pytest.raises(UserError, match=r"nope\.yaml"):
+        main([command])
+
+
+def test_a_run_from_the_environment_is_named_after_its_config(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TOYML_FIT__CONFIG", CONFIG)
+    run = main(["fit", "--trainer.max_steps", "3"])
+    assert isinstance(run, Run)
+    assert run.name == "perceptron"
 
 
 def test_print_config_can_be_run(capsys: pytest.CaptureFixture[str]) -> None:

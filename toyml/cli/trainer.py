@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import copy
 import io
+import json
 import logging
 import os
 import re
@@ -211,6 +212,45 @@ class ToymlCLI(LightningCLI):
             default=None,
             help="seeds and settings for `toyml sweep`; fit trains one run and leaves it alone",
         )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse; a config from the environment is one that is named first on the command line.
+
+        The parser's own way with it loses the defaults that ``callbacks+`` appends to.
+        """
+        prefix = f"TOYML_{self.command}__".upper()
+        path = os.environ.pop(f"{prefix}CONFIG", None)
+        try:
+            if path is not None:
+                others = [
+                    f"--{action.dest}={os.environ[name]}"  # they beat this file, as they did
+                    for action in self._parser(self.command)._actions
+                    if (name := prefix + action.dest.replace(".", "__").upper()) in os.environ
+                ]
+                args = [self.command, f"--config={path}", *others, *self.words[1:]]
+            items, rest = item_options(args)
+            if items:
+                args = [*rest, *self._whole_lists(parser, rest, items)]
+            super().parse_arguments(parser, args)
+        finally:
+            if path is not None:
+                os.environ[f"{prefix}CONFIG"] = path  # the processes of DDP read it, too
+
+    def _whole_lists(
+        self, parser: LightningArgumentParser, words: Sequence[str], items: dict[str, Any]
+    ) -> list[str]:
+        """Options for the lists in which items were given: the parser takes whole ones only.
+
+        Raises:
+            UserError: The settings hold no such item.
+        """
+        from toyml.sweep.keys import find, outermost_list, override  # it brings polars
+
+        super().parse_arguments(parser, [w for w in words if not w.startswith("--print_config")])
+        config = yaml.safe_load(dump(self._parser(self.command), self.config[self.command]))
+        changed = override(config, items)
+        places = dict.fromkeys(outermost_list(config, key) for key in items)
+        return [f"--{place}={json.dumps(find(changed, place))}" for place in places]
 
     def _parse_ckpt_path(self) -> None:
         # Lightning would let hyper-parameters stored in a checkpoint beat the command line.
@@ -589,7 +629,8 @@ def run_trainer(words: Sequence[str]) -> object:
         try:
             return ToymlCLI(words).result
         except (UserError, argparse.ArgumentError, ValueError, TypeError, RecursionError):
-            for path in config_files(words):
+            named = os.environ.get(f"TOYML_{words[0]}__CONFIG".upper(), "")
+            for path in config_files([*words, f"--config={named}"]):
                 read_config(path)  # a file that is no config explains the error better
             raise
 
@@ -679,6 +720,38 @@ def config_first(words: Sequence[str]) -> list[str]:
         (configs if rest[i].startswith("--config=") else others).append(rest[i])
         i += 1
     return [command, *configs, *others]
+
+
+ITEM = re.compile(r"--([^=]+\.-?\d+(?:\.[^=]+)?)(?:=(.*))?", re.DOTALL)
+"""An option for one item of a list, such as ``--model.net.widths.1``, perhaps with its value."""
+
+
+def item_options(words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Values by key of the options for items of lists, and the other words.
+
+    Raises:
+        UserError: One without a value.
+
+    Example:
+        >>> item_options(["fit", "--model.net.widths.1", "7", "--trainer.max_steps=9"])
+        ({'model.net.widths.1': 7}, ['fit', '--trainer.max_steps=9'])
+    """
+    items: dict[str, Any] = {}
+    others: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        found = ITEM.fullmatch(word)
+        if found is None:
+            others.append(word)
+            continue
+        text = next(rest, None) if found[2] is None else found[2]
+        if text is None or text.startswith("--"):
+            raise UserError(f"--{found[1]} has no value")
+        try:
+            items[found[1]] = json.loads(text)
+        except ValueError:
+            items[found[1]] = yaml.safe_load(text)
+    return items, others
 
 
 def config_files(words: Sequence[str]) -> Iterator[Path]:
