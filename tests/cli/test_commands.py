@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pytest
 import torch
 import yaml
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, plain_loop
 from toyml import Run
 from toyml.cli import StrictError, main
 from toyml.errors import UserError
@@ -161,6 +162,51 @@ def test_toymls_logger_works_beside_others(loggers: str, folder: str) -> None:
     assert more.folder == run.folder
     assert more.trajectory.steps[-1] == 70
     assert main(["validate", "--config", CONFIG, "--config", "loggers.part"])
+
+
+WEIGHTED = """\
+model:
+  class_path: toyml.tasks.Supervised
+  init_args:
+    net: {class_path: toyml.models.MLP, init_args: {widths: [2, 4, 1]}}
+    loss: {class_path: torch.nn.BCEWithLogitsLoss, init_args: {pos_weight: [3.3]}}
+    optimizer: {class_path: torch.optim.Adam, init_args: {lr: 0.02}}
+data: {class_path: toyml.data.Moons, init_args: {n: 30}}
+trainer: {max_steps: 60, callbacks+: [toyml.callbacks.Recorder]}
+"""
+
+
+@pytest.mark.parametrize("precision", ["32-true", "64-true"])
+@pytest.mark.parametrize("how", ["", "--model.compiled true", "--trainer.gradient_clip_val 1e9"])
+def test_weights_of_a_loss_are_numbers_in_the_config(precision: str, how: str) -> None:
+    Path("weighted.yaml").write_text(WEIGHTED)
+    words = ["fit", "--config", "weighted.yaml", "--trainer.precision", precision, *how.split()]
+    run = main(words)
+    assert isinstance(run, Run)
+    saved = Run.load(run.folder)
+    assert saved.setting("model.loss.pos_weight") == [3.3]
+    dtype = torch.float64 if precision == "64-true" else torch.float32
+    assert torch.equal(saved.loss.pos_weight, torch.tensor([3.3], dtype=dtype))  # type: ignore[arg-type]
+    x, y = (rows.to(dtype) for rows in saved.data)
+    net, loss = (
+        saved.net.to(dtype),
+        torch.nn.BCEWithLogitsLoss(pos_weight=torch.tensor([3.3], dtype=dtype)),
+    )
+    net.load_state_dict({k: torch.as_tensor(v) for k, v in saved.trajectory.at(0).items()})
+    plain_loop(net, loss, partial(torch.optim.Adam, lr=0.02), lambda _: (x, y), 60)
+    mine = torch.cat([p.detach().reshape(-1) for p in net.parameters()]).numpy()
+    assert np.array_equal(saved.trajectory.parameters.flat[-1], mine)
+    again = main(["fit", "--config", str(run.folder / "config.yaml")])
+    assert isinstance(again, Run)
+    assert np.array_equal(again.trajectory.parameters.flat, run.trajectory.parameters.flat)
+
+
+def test_a_sweep_takes_the_weights_of_a_loss() -> None:
+    Path("weighted.yaml").write_text(WEIGHTED)
+    run = main(["fit", "--config", "weighted.yaml"])
+    found: Any = main(["sweep", "--config", "weighted.yaml", "--seeds", "2"])
+    assert isinstance(run, Run)
+    assert found.table["loss"][0] == pytest.approx(run.metrics["loss"]["value"][-1], rel=1e-5)
 
 
 def test_validation_rows_survive_a_resume() -> None:

@@ -31,6 +31,7 @@ from toyml.callbacks.after import work_through
 from toyml.cli import TRAINER_COMMANDS, InterruptedFitError
 from toyml.cli.messages import did_you_mean, readable
 from toyml.config import read_config
+from toyml.configured import in_precision
 from toyml.engine import Interruption, TogetherError, hold_back
 from toyml.errors import DivergedError, UserError
 from toyml.files import first_free, replace
@@ -264,6 +265,7 @@ class ToymlCLI(LightningCLI):
         self._check(config)
         torch.set_num_threads(config.threads)
         self._spare(config.trainer)
+        in_precision(config, config.trainer.precision)
         ours = own_logger(config.trainer)
         if ours is not None and ours.init_args.experiment is None:
             ours.init_args.experiment = self._stem(config)

@@ -123,6 +123,8 @@ class Supervised(pl.LightningModule):
             raise UserError(f"optimizer: {error}; see the ranges in torch.optim's pages") from error
         for group in optimizer.param_groups:
             lr = group.get("lr")
+            if isinstance(lr, Tensor) and lr.dim():
+                raise UserError(f"optimizer lr is {lr.tolist()}; it has to be one number")
             if isinstance(lr, float | int) and not 0 < lr < math.inf:
                 raise UserError(f"optimizer lr is {lr}; it has to be positive (for example 0.1)")
             for name, value in group.items():
