@@ -315,6 +315,31 @@ def test_a_changed_lr_cannot_be_squared_with_a_scheduler() -> None:
         bare(f"{schedule} --trainer.max_steps 30 --model.optimizer.lr 0.5 --ckpt_path last")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--trainer.callbacks+=toyml.callbacks.Curves --trainer.callbacks.name=appended",
+        "--config more.part",
+    ],
+)
+def test_what_is_appended_after_the_report_is_on_the_page(words: str) -> None:
+    values = "{statement: Appended too, step: 5, predicted: 0.5, tolerance: 9}"
+    claim = f"{{class_path: toyml.claims.LossAt, init_args: {values}}}"
+    Path("page.part").write_text(
+        BARE + "    - {class_path: toyml.callbacks.Report, init_args: {question: Why?}}\n"
+    )
+    Path("more.part").write_text(
+        "trainer:\n  callbacks+:\n"
+        "    - {class_path: toyml.callbacks.Curves, init_args: {name: appended}}\n"
+        f"    - {{class_path: toyml.callbacks.Verdicts, init_args: {{claims: [{claim}]}}}}\n"
+    )
+    run = fit(f"--config page.part {words} --trainer.max_steps 20")
+    page = (run.folder / "report.html").read_text()
+    drawn = json.loads((run.folder / "figures/appended.json").read_text())
+    assert drawn["title"] in page
+    assert ("Appended too" in page) == ("more.part" in words)
+
+
 def test_report_draws_again_without_training() -> None:
     run = fit("--trainer.max_steps 12")
     page, figure = run.folder / "report.html", run.folder / "figures/boundary.png"
