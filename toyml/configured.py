@@ -9,8 +9,10 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
+from jsonargparse.typing import register_type
 from lightning.pytorch.callbacks import Callback
+from torch import Tensor
 
 from toyml.errors import UserError
 from toyml.trust import UntrustedError, find_stubs_here, only_classes, refused, restricted
@@ -20,6 +22,53 @@ KINDS: dict[str, Any] = {
     "data": pl.LightningDataModule,
     "callbacks": list[Callback],
 }
+
+
+def read_tensor(values: Any) -> Tensor:
+    """A tensor from a number or (nested) lists of numbers, in double precision.
+
+    Raises:
+        ValueError: It is something else, or its rows differ in length.
+    """
+    if isinstance(values, Tensor):
+        return values
+    try:
+        values = float(values) if isinstance(values, str) else values
+        return torch.tensor(values, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{values!r} is no number and no list of numbers") from error
+
+
+def written_tensor(values: Tensor) -> Any:
+    """A tensor as lists, each number as short as its precision allows.
+
+    Example:
+        >>> written_tensor(torch.tensor([0.1, 9.0]))
+        [0.1, 9.0]
+    """
+    if values.dim():
+        return [written_tensor(row) for row in values]
+    return float(str(values.detach().cpu().numpy()))
+
+
+register_type(Tensor, serializer=written_tensor, deserializer=read_tensor)
+
+
+def in_precision(parsed: Any, precision: Any) -> Any:
+    """A parsed config whose tensors have the precision of the fit (``trainer.precision``).
+
+    Other precisions than 64-true are reached from float32, as those of the net are.
+    """
+    if isinstance(parsed, Tensor):
+        double = str(precision) in ("64-true", "64", "double")
+        return parsed.to(torch.float64 if double else torch.float32)
+    if isinstance(parsed, Namespace | dict):
+        held = vars(parsed) if isinstance(parsed, Namespace) else parsed
+        for key, value in held.items():
+            held[key] = in_precision(value, precision)
+    elif isinstance(parsed, list):
+        parsed[:] = [in_precision(value, precision) for value in parsed]
+    return parsed
 
 
 def instantiate(
@@ -44,6 +93,7 @@ def instantiate(
             parsed = parser.parse_object(values)
             if not trust:
                 only_classes(parsed, source)
+            in_precision(parsed, (config.get("trainer") or {}).get("precision"))
             built = parser.instantiate_classes(parsed)
     except UserError:
         raise

@@ -9,17 +9,20 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import yaml
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, plain_loop
 from toyml import Run
 from toyml.cli import StrictError, main
 from toyml.errors import UserError
+from toyml.run import lookup
 
 CONFIG = f"{ROOT}/configs/perceptron.yaml"
 # The same training without figures, for tests that are not about them.
@@ -124,6 +127,86 @@ def test_a_fit_without_a_logger_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"trainer\.logger is off"):
         main(["fit", "--config", CONFIG, "--trainer.logger", "false"])
     assert not list(tmp_path.iterdir())
+
+
+OWN = "{class_path: toyml.logger.RunLogger, init_args: {root: kept, version: 4}}"
+CSV = "{class_path: lightning.pytorch.loggers.CSVLogger, init_args: {save_dir: table}}"
+
+
+@pytest.mark.parametrize(
+    ("loggers", "folder"),
+    [
+        (f"[{OWN}, {CSV}]", "kept/perceptron/version_4"),
+        (f"[{CSV}, {OWN}]", "kept/perceptron/version_4"),
+        (f"[{OWN}]", "kept/perceptron/version_4"),
+        (f"[{CSV}]", "runs/perceptron/version_0"),
+        (CSV, "runs/perceptron/version_0"),
+        ("[]", "runs/perceptron/version_0"),
+        ("null", "runs/perceptron/version_0"),
+        ("true", "runs/perceptron/version_0"),
+    ],
+)
+def test_toymls_logger_works_beside_others(loggers: str, folder: str) -> None:
+    Path("loggers.part").write_text(f"trainer:\n  logger: {loggers}\n")
+    run = bare("--config loggers.part --trainer.max_steps 60")
+    assert str(run.folder) == folder
+    assert run.metrics["loss"]["step"] == [0, 50, 60]
+    others = list(Path("table").rglob("metrics.csv"))
+    assert len(others) == ("CSVLogger" in loggers)
+    for path in others:
+        header, *rows = path.read_text().splitlines()
+        values = dict(zip(header.split(","), rows[0].split(","), strict=True))
+        assert float(values["loss"]) == run.metrics["loss"]["value"][0]
+    assert "version: 4" not in (run.folder / "config.yaml").read_text()
+    more = bare("--config loggers.part --trainer.max_steps 70 --ckpt_path last")
+    assert more.folder == run.folder
+    assert more.trajectory.steps[-1] == 70
+    assert main(["validate", "--config", CONFIG, "--config", "loggers.part"])
+
+
+WEIGHTED = """\
+model:
+  class_path: toyml.tasks.Supervised
+  init_args:
+    net: {class_path: toyml.models.MLP, init_args: {widths: [2, 4, 1]}}
+    loss: {class_path: torch.nn.BCEWithLogitsLoss, init_args: {pos_weight: [3.3]}}
+    optimizer: {class_path: torch.optim.Adam, init_args: {lr: 0.02}}
+data: {class_path: toyml.data.Moons, init_args: {n: 30}}
+trainer: {max_steps: 60, callbacks+: [toyml.callbacks.Recorder]}
+"""
+
+
+@pytest.mark.parametrize("precision", ["32-true", "64-true"])
+@pytest.mark.parametrize("how", ["", "--model.compiled true", "--trainer.gradient_clip_val 1e9"])
+def test_weights_of_a_loss_are_numbers_in_the_config(precision: str, how: str) -> None:
+    Path("weighted.yaml").write_text(WEIGHTED)
+    words = ["fit", "--config", "weighted.yaml", "--trainer.precision", precision, *how.split()]
+    run = main(words)
+    assert isinstance(run, Run)
+    saved = Run.load(run.folder)
+    assert saved.setting("model.loss.pos_weight") == [3.3]
+    dtype = torch.float64 if precision == "64-true" else torch.float32
+    assert torch.equal(saved.loss.pos_weight, torch.tensor([3.3], dtype=dtype))  # type: ignore[arg-type]
+    x, y = (rows.to(dtype) for rows in saved.data)
+    net, loss = (
+        saved.net.to(dtype),
+        torch.nn.BCEWithLogitsLoss(pos_weight=torch.tensor([3.3], dtype=dtype)),
+    )
+    net.load_state_dict({k: torch.as_tensor(v) for k, v in saved.trajectory.at(0).items()})
+    plain_loop(net, loss, partial(torch.optim.Adam, lr=0.02), lambda _: (x, y), 60)
+    mine = torch.cat([p.detach().reshape(-1) for p in net.parameters()]).numpy()
+    assert np.array_equal(saved.trajectory.parameters.flat[-1], mine)
+    again = main(["fit", "--config", str(run.folder / "config.yaml")])
+    assert isinstance(again, Run)
+    assert np.array_equal(again.trajectory.parameters.flat, run.trajectory.parameters.flat)
+
+
+def test_a_sweep_takes_the_weights_of_a_loss() -> None:
+    Path("weighted.yaml").write_text(WEIGHTED)
+    run = main(["fit", "--config", "weighted.yaml"])
+    found: Any = main(["sweep", "--config", "weighted.yaml", "--seeds", "2"])
+    assert isinstance(run, Run)
+    assert found.table["loss"][0] == pytest.approx(run.metrics["loss"]["value"][-1], rel=1e-5)
 
 
 def test_validation_rows_survive_a_resume() -> None:
@@ -232,6 +315,31 @@ def test_a_changed_lr_cannot_be_squared_with_a_scheduler() -> None:
         bare(f"{schedule} --trainer.max_steps 30 --model.optimizer.lr 0.5 --ckpt_path last")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--trainer.callbacks+=toyml.callbacks.Curves --trainer.callbacks.name=appended",
+        "--config more.part",
+    ],
+)
+def test_what_is_appended_after_the_report_is_on_the_page(words: str) -> None:
+    values = "{statement: Appended too, step: 5, predicted: 0.5, tolerance: 9}"
+    claim = f"{{class_path: toyml.claims.LossAt, init_args: {values}}}"
+    Path("page.part").write_text(
+        BARE + "    - {class_path: toyml.callbacks.Report, init_args: {question: Why?}}\n"
+    )
+    Path("more.part").write_text(
+        "trainer:\n  callbacks+:\n"
+        "    - {class_path: toyml.callbacks.Curves, init_args: {name: appended}}\n"
+        f"    - {{class_path: toyml.callbacks.Verdicts, init_args: {{claims: [{claim}]}}}}\n"
+    )
+    run = fit(f"--config page.part {words} --trainer.max_steps 20")
+    page = (run.folder / "report.html").read_text()
+    drawn = json.loads((run.folder / "figures/appended.json").read_text())
+    assert drawn["title"] in page
+    assert ("Appended too" in page) == ("more.part" in words)
+
+
 def test_report_draws_again_without_training() -> None:
     run = fit("--trainer.max_steps 12")
     page, figure = run.folder / "report.html", run.folder / "figures/boundary.png"
@@ -281,6 +389,28 @@ def test_logits_and_probabilities_draw_the_same_boundary() -> None:
     assert np.allclose(*fields, atol=1e-10)
 
 
+BETAS = "--model.optimizer torch.optim.Adam --model.optimizer.lr 0.1"
+
+
+@pytest.mark.parametrize(
+    ("words", "key", "value"),
+    [
+        ("--data.points.1.0 -0.5", "data.points.1", [-0.5, 1.0]),
+        ("--data.points.0=[5,6]", "data.points.0", [5.0, 6.0]),
+        ("--data.labels.0 0 --data.labels.1=1", "data.labels", [0.0, 1.0]),
+        (f"{BETAS} --model.optimizer.betas.1 9e-1", "model.optimizer.betas", [0.9, 0.9]),
+        ("--trainer.callbacks.2.every 5", "trainer.callbacks.2.init_args.every", 5),
+    ],
+)
+@pytest.mark.parametrize("command", ["fit", "validate"])
+def test_an_item_of_a_list_is_set_by_its_number(
+    command: str, words: str, key: str, value: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--config", CONFIG, *shlex.split(words), "--print_config"])
+    assert lookup(yaml.safe_load(capsys.readouterr().out), key) == value
+
+
 def test_two_configs_and_an_option_before_the_config(tmp_path: Path) -> None:
     Path("more.yaml").write_text("trainer:\n  max_steps: 7\n")
     run = main(["fit", "--model.optimizer.lr", "0.7", "--config", CONFIG, "--config", "more.yaml"])
@@ -295,6 +425,39 @@ def test_environment_variables_set_what_the_config_leaves_open(
 ) -> None:
     monkeypatch.setenv("TOYML_FIT__TRAINER__LOG_EVERY_N_STEPS", "3")
     assert bare("--trainer.max_steps 7").metrics["loss"]["step"] == [0, 3, 6, 7]
+
+
+@pytest.mark.parametrize("command", ["fit", "validate"])
+def test_a_config_from_the_environment_is_one_from_the_command_line(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def printed(*words: str) -> str:
+        with pytest.raises(SystemExit):
+            main([command, *words, "--print_config"])
+        return capsys.readouterr().out
+
+    expected = printed("--config", CONFIG)
+    assert "LastCheckpoint" in expected
+    monkeypatch.setenv(f"TOYML_{command.upper()}__CONFIG", CONFIG)
+    assert printed() == expected
+    assert os.environ[f"TOYML_{command.upper()}__CONFIG"] == CONFIG
+    assert "max_steps: 9\n" in printed("--trainer.max_steps", "9")
+    monkeypatch.setenv(f"TOYML_{command.upper()}__TRAINER__MAX_STEPS", "7")
+    assert printed() == expected.replace("max_steps: 101\n", "max_steps: 7\n")
+    Path("more.yaml").write_text("trainer: {max_steps: 8}")
+    assert "max_steps: 8\n" in printed("--config", "more.yaml")
+    monkeypatch.setenv(f"TOYML_{command.upper()}__CONFIG", "nope.yaml")
+    with pytest.raises(UserError, match=r"nope\.yaml"):
+        main([command])
+
+
+def test_a_run_from_the_environment_is_named_after_its_config(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TOYML_FIT__CONFIG", CONFIG)
+    run = main(["fit", "--trainer.max_steps", "3"])
+    assert isinstance(run, Run)
+    assert run.name == "perceptron"
 
 
 def test_print_config_can_be_run(capsys: pytest.CaptureFixture[str]) -> None:

@@ -195,6 +195,13 @@ def test_what_cannot_be_used_is_one_line_and_leaves_nothing(words: list[str], sa
     assert not Path("runs").exists()
 
 
+def test_a_list_of_loggers_names_the_folder_of_a_sweep() -> None:
+    csv = "{class_path: lightning.pytorch.loggers.CSVLogger, init_args: {save_dir: table}}"
+    own = "{class_path: toyml.logger.RunLogger, init_args: {root: kept}}"
+    Path("loggers.part").write_text(f"trainer: {{logger: [{csv}, {own}]}}")
+    assert sweep("--seeds", "2", "--config", "loggers.part").folder == Path("kept/xor/sweep_0")
+
+
 def test_another_sweeps_folder_is_refused() -> None:
     found = sweep("--seeds", "2")
     with pytest.raises(UserError, match=r"holds another sweep .*leave --folder out"):

@@ -22,10 +22,12 @@ class AfterFit(Callback):
     Attributes:
         essential: Whether there is no result at all without it.
         patient: Whether everything that the callbacks before it write has to be there first.
+        closing: Whether it works when all others have, wherever it is listed.
     """
 
     essential = False
     patient = True
+    closing = False
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Complain before the fit if nothing is going to be recorded.
@@ -75,14 +77,15 @@ class AfterFit(Callback):
 def work_through(run: Run, callbacks: Iterable[object]) -> None:
     """One pass over a run: every AfterFit among the callbacks works on it, in order.
 
+    A page comes last: it shows what the others leave, also one that was appended behind it.
     They share the Run object: what one has read or computed from it, the next need not.
 
     Raises:
         UserError: From a callback without which there is no result at all.
     """
     with errands():
-        for callback in callbacks:
-            if isinstance(callback, AfterFit):
-                if callback.patient:
-                    wait()
-                callback.work_on(run)
+        working = [callback for callback in callbacks if isinstance(callback, AfterFit)]
+        for callback in sorted(working, key=lambda callback: callback.closing):
+            if callback.patient:
+                wait()
+            callback.work_on(run)

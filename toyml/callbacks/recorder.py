@@ -128,6 +128,11 @@ class Recorder(Callback):
         logger = run_logger(trainer)
         if logger is not None and trainer.global_step:
             logger.cut_after(trainer.global_step)
+        if self._writer.last_step < 0:
+            # A schedule goes on from here: the page would not know from the settings alone.
+            rates = [group["lr"] for group in optimizer.param_groups] if optimizer else []
+            if all(isinstance(rate, float | int) for rate in rates):
+                self._run.update_summary(start={"step": trainer.global_step, "lr": rates})
         if trainer.global_step > self._writer.last_step:
             self.observe(trainer.global_step, pl_module)
             self._flush()

@@ -30,7 +30,7 @@ COLORS = {"holds": "green", "refuted": "cyan", "fails": "bold white on red"}
 class Report(AfterFit):
     """Write ``report.html`` from what is in the run folder, and close with a short summary.
 
-    To be listed last: it shows the figures and verdicts that the callbacks before it have left.
+    It works last, wherever it is listed: it shows the figures and verdicts that all others leave.
 
     Args:
         question: What the experiment asks.
@@ -41,6 +41,7 @@ class Report(AfterFit):
 
     essential = True
     patient = False
+    closing = True
 
     def __init__(
         self,

@@ -36,7 +36,7 @@ PRINTED = 6
 class SweepReport(AfterFit):
     """Write ``report.html`` from a sweep's table, figures and verdicts, and close with a summary.
 
-    To be listed last.
+    It works last, wherever it is listed.
 
     Args:
         question: What the sweep asks; by default what became of its trainings.
@@ -46,6 +46,7 @@ class SweepReport(AfterFit):
     """
 
     essential = True
+    closing = True
 
     def __init__(
         self,

@@ -144,7 +144,8 @@ def regression_gap(run: Run, penalty: float, by_rows: bool) -> NDArray[np.float6
     optimizer = task.configure_optimizers()
     settings = optimizer.param_groups[0] if isinstance(optimizer, torch.optim.Optimizer) else {}
     plain = type(optimizer) is torch.optim.SGD and not settings["momentum"]
-    if not plain or settings["maximize"] or run.loss.reduction != "mean":
+    weighted = run.loss.reduction != "mean" or any(True for _ in run.loss.buffers())
+    if not plain or settings["maximize"] or weighted:
         raise NotApplicable("the regression by hand is plain gradient descent of the mean")
     plain_trainer(run)
     if getattr(run.datamodule, "batch_size", None) is not None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,6 +30,7 @@ from toyml.claims.claim import (
     snapshot,
     supervised,
 )
+from toyml.engine.schedule import enter, enterable
 from toyml.measures.curvature import EXACT_PARAMETERS
 from toyml.run import Run, network
 from toyml.tasks import Supervised
@@ -185,7 +186,7 @@ def limits(run: Run, steps: NDArray[np.int64]) -> Limits:
     """
     task = supervised(run)
     plain_trainer(run)
-    rates, momenta, group = schedule(task, steps)
+    rates, momenta, group = schedule(task, steps, run.summary.get("start"))
     nesterov, dampening = bool(group["nesterov"]), float(group["dampening"])
     try:
         values = [
@@ -212,9 +213,15 @@ def limit_formula(momentum: float, nesterov: bool, dampening: float) -> str:
 
 
 def schedule(
-    task: Supervised, steps: NDArray[np.int64]
+    task: Supervised, steps: NDArray[np.int64], start: Mapping[str, Any] | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], dict[str, Any]]:
     """Learning rate [t] and momentum [t] of the update after each step; the other settings.
+
+    Args:
+        task: The task.
+        steps: Numbers of updates done [t], increasing.
+        start: The ``step`` at which the record begins and the ``lr`` of each group there; ``None``
+            is step 0 and what the settings say.
 
     Raises:
         NotApplicable: Not SGD, settings that differ among parameters, ascent, or a schedule that
@@ -229,12 +236,18 @@ def schedule(
             raise NotApplicable(f"{name} differs among the parameters")
     if group["maximize"]:
         raise NotApplicable("with maximize the training climbs")
+    first, reached = (start["step"], start["lr"]) if start else (0, [])
+    if scheduler is None and reached:
+        group["lr"] = reached[0]
     rates, momenta = np.full(len(steps), float(group["lr"])), np.empty(len(steps))
     momenta[:] = group["momentum"]
     if scheduler is not None:
         if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
             raise NotApplicable("the learning rate follows the loss")
         done = 0
+        if first and enterable(scheduler, first):
+            enter(scheduler, first, reached)
+            done = first
         optimizer.step()  # without gradients: it moves nothing, and schedulers ask for it
         for i, step in enumerate(steps):
             while done < step:

@@ -52,6 +52,8 @@ def readable(message: str) -> str:
         value = given[-1]
     if "Expected a dot import path string: None" in message and "<class 'float'>" not in message:
         reasons = ["null works here in a config file only; name a class such as torch.nn.Identity"]
+    if any(r.startswith("Expected a <class 'float'>") for r in reasons):
+        reasons = [r for r in reasons if not r.startswith("Not of type Tensor")]
     expected = [e for r in reasons for e in re.findall(r"Expected a (.*?)(?:\. Got value.*)?$", r)]
     others = [r for r in reasons if not r.startswith("Expected a ")]
     if others:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import copy
 import io
+import json
 import logging
 import os
 import re
 import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
@@ -29,6 +31,7 @@ from toyml.callbacks.after import work_through
 from toyml.cli import TRAINER_COMMANDS, InterruptedFitError
 from toyml.cli.messages import did_you_mean, readable
 from toyml.config import read_config
+from toyml.configured import in_precision
 from toyml.engine import Interruption, TogetherError, hold_back
 from toyml.errors import DivergedError, UserError
 from toyml.files import first_free, replace
@@ -91,8 +94,8 @@ def dump(parser: LightningArgumentParser, config: Namespace) -> str:
     config = copy.deepcopy(config)
     if "ckpt_path" in config:
         config.ckpt_path = None
-    if config.trainer.logger and config.trainer.logger.class_path == RUN_LOGGER:
-        config.trainer.logger.init_args.version = None
+    if (logger := own_logger(config.trainer)) is not None:
+        logger.init_args.version = None
     # It was validated when it was parsed; to do so again would take three times as long.
     try:
         return str(parser.dump(config, skip_none=False, format="yaml", skip_validation=True))
@@ -101,6 +104,12 @@ def dump(parser: LightningArgumentParser, config: Namespace) -> str:
             f"a setting cannot be written to config.yaml, so nobody could repeat the fit: {error}; "
             "leave out the callback it belongs to (for a time limit: --trainer.max_time)"
         ) from error
+
+
+def own_logger(trainer: Namespace) -> Namespace | None:
+    """The settings of toyml's logger, which stands alone or in a list with others."""
+    loggers = trainer.logger if isinstance(trainer.logger, list) else [trainer.logger]
+    return next((log for log in loggers if getattr(log, "class_path", None) == RUN_LOGGER), None)
 
 
 class BetweenSteps(pl.Callback):
@@ -205,6 +214,45 @@ class ToymlCLI(LightningCLI):
             help="seeds and settings for `toyml sweep`; fit trains one run and leaves it alone",
         )
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse; a config from the environment is one that is named first on the command line.
+
+        The parser's own way with it loses the defaults that ``callbacks+`` appends to.
+        """
+        prefix = f"TOYML_{self.command}__".upper()
+        path = os.environ.pop(f"{prefix}CONFIG", None)
+        try:
+            if path is not None:
+                others = [
+                    f"--{action.dest}={os.environ[name]}"  # they beat this file, as they did
+                    for action in self._parser(self.command)._actions
+                    if (name := prefix + action.dest.replace(".", "__").upper()) in os.environ
+                ]
+                args = [self.command, f"--config={path}", *others, *self.words[1:]]
+            items, rest = item_options(args)
+            if items:
+                args = [*rest, *self._whole_lists(parser, rest, items)]
+            super().parse_arguments(parser, args)
+        finally:
+            if path is not None:
+                os.environ[f"{prefix}CONFIG"] = path  # the processes of DDP read it, too
+
+    def _whole_lists(
+        self, parser: LightningArgumentParser, words: Sequence[str], items: dict[str, Any]
+    ) -> list[str]:
+        """Options for the lists in which items were given: the parser takes whole ones only.
+
+        Raises:
+            UserError: The settings hold no such item.
+        """
+        from toyml.sweep.keys import find, outermost_list, override  # it brings polars
+
+        super().parse_arguments(parser, [w for w in words if not w.startswith("--print_config")])
+        config = yaml.safe_load(dump(self._parser(self.command), self.config[self.command]))
+        changed = override(config, items)
+        places = dict.fromkeys(outermost_list(config, key) for key in items)
+        return [f"--{place}={json.dumps(find(changed, place))}" for place in places]
+
     def _parse_ckpt_path(self) -> None:
         # Lightning would let hyper-parameters stored in a checkpoint beat the command line.
         pass
@@ -217,12 +265,12 @@ class ToymlCLI(LightningCLI):
         self._check(config)
         torch.set_num_threads(config.threads)
         self._spare(config.trainer)
-        logger = config.trainer.logger
-        ours = bool(logger) and getattr(logger, "class_path", None) == RUN_LOGGER
-        if ours and logger.init_args.experiment is None:
-            logger.init_args.experiment = self._stem(config)
-        self.root = Path(logger.init_args.root) if ours else None
-        self.name = logger.init_args.experiment if ours else None
+        in_precision(config, config.trainer.precision)
+        ours = own_logger(config.trainer)
+        if ours is not None and ours.init_args.experiment is None:
+            ours.init_args.experiment = self._stem(config)
+        self.root = None if ours is None else Path(ours.init_args.root)
+        self.name = None if ours is None else ours.init_args.experiment
         if config.ckpt_path is not None:
             self._resume(config)
         if self.command != "fit":
@@ -271,10 +319,16 @@ class ToymlCLI(LightningCLI):
             )
 
     def _spare(self, trainer: Namespace) -> None:
-        """Leave out those of our defaults that another setting switches off."""
-        if trainer.logger is True:
+        """Leave out those of our defaults that another setting switches off.
+
+        Our logger is there beside any other: the run folder is its own.
+        """
+        if trainer.logger is not False and own_logger(trainer) is None:
             init = dict_to_namespace({"root": "runs", "experiment": None, "version": None})
-            trainer.logger = dict_to_namespace({"class_path": RUN_LOGGER, "init_args": init})
+            ours = dict_to_namespace({"class_path": RUN_LOGGER, "init_args": init})
+            given = trainer.logger if isinstance(trainer.logger, list) else [trainer.logger]
+            others = [logger for logger in given if not isinstance(logger, bool | None)]
+            trainer.logger = [ours, *others] if others else ours
         switched_off = {
             "toyml.callbacks.Progress": trainer.enable_progress_bar is False,
             "toyml.callbacks.LastCheckpoint": trainer.enable_checkpointing is False,
@@ -334,17 +388,26 @@ class ToymlCLI(LightningCLI):
         else:
             run = Run(folder, trust=True)
             _ = run.summary, run.metrics  # what cannot be continued is left untouched
-            config.trainer.logger.init_args.version = version(folder)
+            logger = own_logger(config.trainer)
+            assert logger is not None
+            logger.init_args.version = version(folder)
 
     def _changed(self, config: Namespace, folder: Path) -> list[tuple[str, Any, Any]]:
         new = yaml.safe_load(dump(self._parser(self.command), config))
         old = Run(folder, trust=True).config
         keys = sorted(set(flat_keys(new)) | set(flat_keys(old)))
         pairs = [(key, lookup(old, key), lookup(new, key)) for key in keys]
-        return [
+        changed = [
             (key, a, b)
             for key, a, b in pairs
             if a != b and not any(key == k or key.startswith(k + ".") for k in FREE_ON_RESUME)
+        ]
+        # The settings of one class are none of another's.
+        other = [key.removesuffix("class_path") for key, _, _ in changed if "class_path" in key]
+        return [
+            (key, a, b)
+            for key, a, b in changed
+            if not any(key.startswith(f"{place}init_args.") for place in other)
         ]
 
     # -- the commands ------------------------------------------------------------------------
@@ -371,6 +434,7 @@ class ToymlCLI(LightningCLI):
                     self._report_interrupted(model, kwargs.get("datamodule"))
                 if isinstance(error, Exception) and not isinstance(error, UserError):
                     see_checkpoint(error, kwargs.get("ckpt_path"))
+                    see_scheduler(error, self.trainer.global_step)
                 folder = None if logger is None else logger.claimed
                 if isinstance(error, DivergedError) and folder and holds_snapshots(folder):
                     words = f"{error}; toyml report {folder} draws what there is"
@@ -473,15 +537,31 @@ def see_checkpoint(error: Exception, path: Any) -> None:
     Raises:
         UserError: It was: the file holds the keys of a checkpoint, and not their values.
     """
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename.endswith("checkpoint_connector.py"):
-            words = " ".join(f"{type(error).__name__}: {error}".split())
-            raise UserError(
-                f"{path} is damaged, and no fit can go on from it ({words}); start anew without "
-                "--ckpt_path"
-            ) from error
-        trace = trace.tb_next
+    if "checkpoint_connector.py" in files(error):
+        words = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(
+            f"{path} is damaged, and no fit can go on from it ({words}); start anew without "
+            "--ckpt_path"
+        ) from error
+
+
+def see_scheduler(error: Exception, step: int) -> None:
+    """See whether an error came from a schedule that a fit outlasts, which only the clock ends.
+
+    Raises:
+        UserError: It did.
+    """
+    if files(error)[-1] == "lr_scheduler.py":
+        words = " ".join(str(error).split())
+        raise UserError(
+            f"model.lr_scheduler ends at step {step} ({words}); let it last as long as the fit, or "
+            "set trainer.max_steps"
+        ) from error
+
+
+def files(error: Exception) -> list[str]:
+    """Names of the source files that an error came through, the outermost first."""
+    return [Path(frame.filename).name for frame in traceback.extract_tb(error.__traceback__)]
 
 
 def refuse_another_net(path: str, changed: Sequence[tuple[str, Any, Any]]) -> None:
@@ -551,7 +631,8 @@ def run_trainer(words: Sequence[str]) -> object:
         try:
             return ToymlCLI(words).result
         except (UserError, argparse.ArgumentError, ValueError, TypeError, RecursionError):
-            for path in config_files(words):
+            named = os.environ.get(f"TOYML_{words[0]}__CONFIG".upper(), "")
+            for path in config_files([*words, f"--config={named}"]):
                 read_config(path)  # a file that is no config explains the error better
             raise
 
@@ -642,6 +723,38 @@ def config_first(words: Sequence[str]) -> list[str]:
         (configs if rest[i].startswith("--config=") else others).append(rest[i])
         i += 1
     return [command, *configs, *others]
+
+
+ITEM = re.compile(r"--([^=]+\.-?\d+(?:\.[^=]+)?)(?:=(.*))?", re.DOTALL)
+"""An option for one item of a list, such as ``--model.net.widths.1``, perhaps with its value."""
+
+
+def item_options(words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Values by key of the options for items of lists, and the other words.
+
+    Raises:
+        UserError: One without a value.
+
+    Example:
+        >>> item_options(["fit", "--model.net.widths.1", "7", "--trainer.max_steps=9"])
+        ({'model.net.widths.1': 7}, ['fit', '--trainer.max_steps=9'])
+    """
+    items: dict[str, Any] = {}
+    others: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        found = ITEM.fullmatch(word)
+        if found is None:
+            others.append(word)
+            continue
+        text = next(rest, None) if found[2] is None else found[2]
+        if text is None or text.startswith("--"):
+            raise UserError(f"--{found[1]} has no value")
+        try:
+            items[found[1]] = json.loads(text)
+        except ValueError:
+            items[found[1]] = yaml.safe_load(text)
+    return items, others
 
 
 def config_files(words: Sequence[str]) -> Iterator[Path]:

@@ -88,7 +88,7 @@ def train_part(
     seen = seen_steps(steps, len(part), kept)
     outcome = train_replicas(
         stack,
-        task.loss,
+        task.loss.to(device, dtype),
         build_optimizer(task, stack, changed, part.settings),
         x,
         y,

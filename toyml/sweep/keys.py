@@ -6,6 +6,7 @@ import copy
 import difflib
 import itertools
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -32,8 +33,24 @@ def find(config: Any, key: str) -> Any:
     return config
 
 
+def outermost_list(config: Config, key: str) -> str:
+    """The first part of a dotted key that is a list, or the key itself.
+
+    Example:
+        >>> outermost_list({"model": {"widths": [2, 1]}}, "model.widths.0")
+        'model.widths'
+    """
+    parts = key.split(".")
+    places = (".".join(parts[:i]) for i in range(1, len(parts)))
+    return next((place for place in places if isinstance(find(config, place), list)), key)
+
+
 def near(config: Config, key: str) -> str:
-    """A hint with the nearest keys there are, or nothing."""
+    """A hint with the nearest keys there are, or with the items of the list, or nothing."""
+    before, _, number = key.rpartition(".")
+    items = find(config, before) if before else MISSING
+    if isinstance(items, list) and re.fullmatch(r"-?\d+", number):
+        return f"; {before} has {len(items)} items, numbered from 0"
     known = {k: None for part in ("model", "data", "trainer") for k in short_keys(config, part)}
     close = difflib.get_close_matches(key, list(known), n=2, cutoff=0.6)
     last = key.rsplit(".", 1)[-1]

@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import Metric
 
 from toyml import engine
+from toyml.engine import schedule
 from toyml.errors import UserError
 from toyml.measures.behaviour import Behaviour, behaviour, generators_kept
 from toyml.measures.forward import evaluating
@@ -96,7 +97,6 @@ class Supervised(pl.LightningModule):
         # Built once here so that a wrong setting is an error before anything is written.
         trial = self._build_optimizer()
         self.needs_closure = isinstance(trial, torch.optim.LBFGS)
-        self._resumed = False
         self._rows: tuple[pl.Trainer, tuple[Tensor, Tensor] | None] | None = None
         self._meaning: Meaning | None = None
         self._held_out: list[tuple[Tensor, Tensor]] = []
@@ -146,6 +146,8 @@ class Supervised(pl.LightningModule):
             raise UserError(f"optimizer: {error}; see the ranges in torch.optim's pages") from error
         for group in optimizer.param_groups:
             lr = group.get("lr")
+            if isinstance(lr, Tensor) and lr.dim():
+                raise UserError(f"optimizer lr is {lr.tolist()}; it has to be one number")
             if isinstance(lr, float | int) and not 0 < lr < math.inf:
                 raise UserError(f"optimizer lr is {lr}; it has to be positive (for example 0.1)")
             for name, value in group.items():
@@ -163,17 +165,29 @@ class Supervised(pl.LightningModule):
         return [LossRows()]
 
     def configure_optimizers(self) -> Any:
-        """The optimizer, and its scheduler stepped once per optimizer step."""
+        """The optimizer, and its scheduler stepped once per optimizer step.
+
+        Raises:
+            UserError: The scheduler refuses its settings, or ends before the fit does.
+        """
         optimizer = self._build_optimizer()
-        scheduler: Any = self.lr_scheduler(optimizer) if self.lr_scheduler is not None else None
-        self._asked = [
-            {k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups
-        ]
-        if scheduler is None:
+        if self.lr_scheduler is None:
             return optimizer
+        if self._trainer is not None:
+            schedule.see_that_it_lasts(self.lr_scheduler, self._build_optimizer(), self.steps_asked)
+        scheduler: Any = schedule.build(self.lr_scheduler, optimizer)
         if self.automatic_optimization:
             scheduler = {"scheduler": scheduler, "interval": "step", "monitor": "batch_loss"}
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
+
+    @property
+    def steps_asked(self) -> float:
+        """Updates that the current fit takes at most; infinite where only the clock ends it."""
+        trainer = self.trainer
+        if self.automatic_optimization or trainer.max_epochs in (None, -1):
+            return trainer.estimated_stepping_batches
+        passes = trainer.max_epochs * trainer.datamodule.steps_per_pass  # type: ignore[attr-defined]
+        return float(min(passes, trainer.max_steps) if trainer.max_steps >= 0 else passes)
 
     def setup(self, stage: str) -> None:
         """Try net, loss and metrics on all rows, before anything is written.
@@ -389,41 +403,29 @@ class Supervised(pl.LightningModule):
             f"{list(y.shape)}; {name} would broadcast them to a wrong loss: {way}"
         )
 
-    def on_train_start(self) -> None:
-        """On resume, settings of the command line beat those in the checkpoint."""
-        if not self._resumed:
-            return
-        self._resumed = False
-        optimizers = self.optimizers(use_pl_optimizer=False)
-        assert isinstance(optimizers, torch.optim.Optimizer)
-        for group, asked in zip(optimizers.param_groups, self._asked, strict=True):
-            if self.lr_scheduler is not None:
-                before, now = group.get("initial_lr"), asked.get("initial_lr")
-                if before != now:
-                    raise UserError(
-                        f"optimizer.lr changed from {before} to {now} on resume, but the "
-                        "lr_scheduler continues from the checkpoint; keep the old lr or start anew"
-                    )
-                # What a scheduler may move goes on where the checkpoint left it.
-                asked = {k: v for k, v in asked.items() if k in ("weight_decay", "eps")}
-            group.update({k: v for k, v in asked.items() if k in group})
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Remember by which route and which optimizer the steps were run."""
         training = self.training_blocks()
         checkpoint["toyml_compiled"] = training is not None and training.kernel is not None
         checkpoint["toyml_optimizer"] = self._optimizer_name
+        checkpoint["toyml_schedule"] = schedule.asked(self._build_optimizer(), self.lr_scheduler)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take over the checkpoint's precision before its weights are copied.
 
-        Lightning loads a float64 checkpoint into the float32 net and converts afterwards.
+        Lightning loads a float64 checkpoint into the float32 net and converts afterwards. Settings
+        of this fit beat those in the checkpoint.
 
         Raises:
-            UserError: It was saved from another net, or by another optimizer.
+            UserError: It was saved from another net, by another optimizer, or on a schedule that
+                this fit's cannot go on from.
         """
         self._check_checkpoint(checkpoint)
-        self._resumed = True
+        fitting = self._trainer is not None and self.trainer.state.fn == "fit"
+        if fitting and "optimizer_states" in checkpoint:
+            words = schedule.go_on(checkpoint, self._build_optimizer, self.lr_scheduler)
+            if words and self.trainer.is_global_zero:
+                print(f"toyml: {words}")
         self.was_compiled = checkpoint.get("toyml_compiled")
         tensors = [v for k, v in checkpoint["state_dict"].items() if k.startswith("net.")]
         dtypes = {v.dtype for v in tensors if v.is_floating_point()}
