@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,13 +12,11 @@ from numpy.typing import NDArray
 from toyml.errors import UserError
 from toyml.sweep.keys import word
 from toyml.sweep.outcome import CONVERGED, OUTCOMES, PLATEAU, Definition, Outcomes, judge
+from toyml.sweep.record import NEVER
 from toyml.theory.proportion import wilson_interval
 
 if TYPE_CHECKING:
     import polars as pl  # a third of a second, which a fit need not spend
-
-ORDER_OF_ROWS = ("data.batch_size", "data.block_size", "data.shuffle")
-"""Settings of the data that leave the loss over all rows what it is."""
 
 LISTS = ("trace_steps", "trace", "end")
 """Columns of a part that the table leaves out."""
@@ -59,11 +57,10 @@ def outcome_table(parts: pl.DataFrame, definition: Definition) -> tuple[pl.DataF
         (the loss of its plateau; null otherwise); and the outcomes.
     """
     steps, trace = traces(parts)
-    below = None
-    if definition.converged is not None:
-        below = parts[f"below_{definition.converged:g}"].to_numpy()
-    lost, group = parts["diverged_at"].to_numpy(), comparable(parts)
-    found = judge(definition, parts["loss"].to_numpy(), steps, trace, lost, below, group)
+    lost = parts["diverged_at"].to_numpy()
+    bound = filled(parts, "threshold", definition.threshold(math.nan))
+    below = filled(parts, "threshold_at", NEVER)
+    found = judge(definition, parts["loss"].to_numpy(), steps, trace, lost, bound, below)
     names = np.array([name for name, _ in found.levels] + [""])
     levels = [str(names[i]) if i >= 0 else None for i in found.level]
     import polars as pl
@@ -76,17 +73,11 @@ def outcome_table(parts: pl.DataFrame, definition: Definition) -> tuple[pl.DataF
     return parts.drop([c for c in LISTS if c in parts.columns]).with_columns(columns), found
 
 
-def comparable(parts: pl.DataFrame) -> NDArray[np.int64]:
-    """Number of the group of trainings with the same loss function and the same data [r]."""
-    keys = [
-        key
-        for key in parts.columns
-        if re.match(r"(model\.loss|data)(\.|$)", key) and key not in ORDER_OF_ROWS
-    ]
-    if not keys:
-        return np.zeros(len(parts), dtype=np.int64)
-    of: dict[tuple[Any, ...], int] = {}
-    return np.array([of.setdefault(row, len(of)) for row in parts.select(keys).iter_rows()])
+def filled(parts: pl.DataFrame, name: str, value: float) -> NDArray[Any]:
+    """A column, with a value where parts that an older version trained have none."""
+    if name not in parts.columns:
+        return np.full(len(parts), value)
+    return parts[name].fill_null(value).to_numpy()
 
 
 def traces(parts: pl.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
