@@ -52,7 +52,7 @@ def constant_loss(loss: nn.Module, y: Tensor, width: int) -> float:
                 return value
 
             try:
-                descent.step(closure)  # type: ignore[arg-type]
+                descent.step(closure)  # type: ignore[no-untyped-call]
             except (RuntimeError, ValueError, TypeError, IndexError):
                 continue  # a step out of what the loss takes (BCELoss: 0 to 1), or no loss of these
     return min((value for value in found if math.isfinite(value)), default=math.nan)
@@ -85,7 +85,7 @@ def least_squares_loss(net: nn.Module, loss: nn.Module, x: Tensor, y: Tensor) ->
         return None
 
     def output(flat: Tensor) -> Tensor:
-        pieces = flat.split([p.numel() for p in free.values()])
+        pieces = torch.split(flat, [p.numel() for p in free.values()])
         given = {n: v.view_as(p) for (n, p), v in zip(free.items(), pieces, strict=True)}
         result: Tensor = functional_call(twin, given, (x,))
         return result

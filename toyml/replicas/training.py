@@ -141,7 +141,7 @@ class Training:
         return inside[most - 1] if len(inside) > most else last
 
     def losses(self) -> Tensor:
-        """The loss of every replica over all rows in evaluation mode, as they are now [R]; float64."""
+        """The loss of every replica over all rows in evaluation mode now [R], float64."""
         evaluate, x, y = evaluation(self.stack, self.loss), self.block.x, self.block.y
         # As many at once as fit the memory, were they all rows of one batch, and 16 MiB.
         rows = max(1, len(x) // (self.block.batch_size or len(x)))

@@ -29,15 +29,16 @@ class Rate(NamedTuple):
         value: Value of the key.
         successes: Trainings that converged.
         trials: Trainings.
-        low: Lower end of the 95 % Wilson interval.
+        low: Lower end of the 95 % Wilson interval of the chance; ``None`` where there is no chance
+            to estimate.
         high: Upper end.
     """
 
     value: Any
     successes: int
     trials: int
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
     @property
     def share(self) -> float:
@@ -123,11 +124,23 @@ def rates(table: pl.DataFrame, key: str | None) -> list[Rate]:
     if key is not None:
         values = table[key].unique(maintain_order=True).to_list()
         groups = [(value, rows_with(table, key, value)) for value in values]
-    found = []
-    for value, rows in groups:
-        successes = int((rows["outcome"] == CONVERGED).sum())
-        found.append(Rate(value, successes, len(rows), *wilson_interval(successes, len(rows))))
-    return found
+    return [rate(value, rows) for value, rows in groups]
+
+
+def rate(value: Any, rows: pl.DataFrame, outcome: str = CONVERGED) -> Rate:
+    """The share of rows with an outcome."""
+    successes = int((rows["outcome"] == outcome).sum())
+    low, high = wilson_interval(successes, len(rows)) if by_chance(rows) else (None, None)
+    return Rate(value, successes, len(rows), low, high)
+
+
+def by_chance(rows: pl.DataFrame) -> bool:
+    """Whether rows are draws of one chance: seeds of one setting that make a difference.
+
+    A grid has nothing random in it, and settings that are pooled have a chance each.
+    """
+    seeds = len(rows) > 1 and rows["seed"].n_unique() == len(rows)
+    return seeds and rows.select("first_loss", "loss").n_unique() > 1
 
 
 def counts(table: pl.DataFrame) -> dict[str, int]:
