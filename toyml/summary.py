@@ -33,7 +33,10 @@ VERDICT: dict[str, tuple[type, ...]] = {
     "verdict": (str,),
     "why": (str,),
     "source": (str,),
+    "theory": (bool,),
 }
+ABSENT = {"theory": False}
+"""Keys of a verdict that older versions did not write, and what they stand for."""
 
 
 def read_summary(path: Path) -> Summary:
@@ -69,6 +72,7 @@ def see_verdict(path: Path, verdict: Any) -> None:
     """See that an entry of ``claims`` is a verdict."""
     if not isinstance(verdict, dict) or not {"statement", "verdict"} <= verdict.keys():
         raise damaged(path, "claims")
+    verdict.update({key: value for key, value in ABSENT.items() if key not in verdict})
     endless = verdict.get("tolerance") == "inf"
     if endless:
         verdict["tolerance"] = None

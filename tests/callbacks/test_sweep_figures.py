@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from tests.sweep.configs import written
@@ -23,6 +24,8 @@ from toyml.run import Run
 from toyml.sweep.basin import components, places, speeds
 from toyml.sweep.folder import Sweep
 from toyml.sweep.keys import end_column
+from toyml.sweep.table import rate, rates
+from toyml.theory import wilson_interval
 
 LR, MOMENTUM, WIDTHS = "model.optimizer.lr", "model.optimizer.momentum", "model.net.widths"
 X, Y = "initial.hidden1.weight[0,0]", "initial.output.bias[0]"
@@ -83,13 +86,51 @@ def test_every_plateau_is_counted_and_nothing_is_rounded_away(
     assert ">5 others<" in (sweep.folder / "report.html").read_text()
 
 
-def test_a_threshold_judged_against_the_best_is_said_to_be_so(
+def said(sweep: Sweep, capsys: pytest.CaptureFixture[str]) -> str:
+    SweepReport().finish(sweep)
+    return " ".join(capsys.readouterr().out.split())
+
+
+def test_what_converged_means_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    columns = {"constant_loss": [0.25, 0.5], "least_loss": [0.0, 0.1]}
+    learns = {"loss": [0.0, 0.3], "threshold": [0.0025, 0.104], "threshold_at": [9, -1]}
+    words = said(written(tmp_path / "a", {**columns, **learns}), capsys)
+    assert "Of 2 trainings: 1 converged, 1 plateau. Converged means a loss below 0.0025 to" in words
+    assert (
+        "below 0.0025 to 0.104: at most 1.0% is left of the way from 0.25 to 0.5, what the best "
+        "constant prediction gets, down to the least squares loss, 0 to 0.1." in words
+    )
+    assert "The lowest loss found is 0." in words
+    unknown = said(written(tmp_path / "b", {"loss": [0.25]}), capsys)
+    assert "Of 1 training: 1 plateau. None counts as converged: it is not known" in unknown
+    assert "nan" not in unknown
+    given = said(written(tmp_path / "c", {"loss": [0.2]}, outcomes={"converged": 0.25}), capsys)
+    assert "Converged means a loss below 0.25." in given
+
+
+def test_intervals_are_those_of_seeds_of_one_setting(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    SweepReport().finish(written(tmp_path, {"loss": [0.25]}))
-    printed = " ".join(capsys.readouterr().out.split())
-    assert "Of 1 training: 1 converged" in printed
-    assert "1.0% of the way from the best end back to the median start" in printed
+    seeds, low = {"loss": [0.0, 0.5, 0.4]}, {"converged": 0.1}
+    alone = written(tmp_path / "seeds", seeds, outcomes=low)
+    assert (rate("all", alone.table).low, rate("all", alone.table).high) == wilson_interval(1, 3)
+    assert "(95 % Wilson interval)" in said(alone, capsys)
+    # A grid of starts has nothing random in it.
+    grid = basin(tmp_path / "grid")
+    one = grid.table.with_columns(seed=pl.lit(0))
+    assert rate("all", one) == (("all"), 4, 6, None, None)
+    # Seeds that start and end alike have drawn nothing.
+    still = written(tmp_path / "still", {"loss": [0.5] * 3}, outcomes=low)
+    assert rate("all", still.table).low is None
+    # Two rates from two seeds: an interval for each of them, none for all.
+    columns = {"loss": [0.0, 0.5, 0.0, 0.3], LR: [0.1, 0.1, 0.2, 0.2], "seed": [0, 1, 0, 1]}
+    pooled = written(tmp_path / "pooled", columns, {LR: [0.1, 0.2]}, outcomes=low)
+    assert "Wilson" not in said(pooled, capsys)
+    assert [r.low is not None for r in rates(pooled.table, LR)] == [True, True]
+    assert "Wilson" in SweepRates().draw(pooled).caption
+    assert "Wilson" in (pooled.folder / "report.html").read_text()
+    both = pl.concat([pooled.table, pooled.table])
+    assert [r.low for r in rates(both, LR)] == [None, None]
 
 
 def test_a_map_shows_every_pair(grid: Sweep) -> None:
@@ -266,6 +307,6 @@ def test_the_report_counts_failures_as_it_counts_successes(
     page = (grid.folder / "report.html").read_text()
     for words in ("Which rate?", "A small one.", "What became of the trainings", "Plateaus"):
         assert words in page
-    said = capsys.readouterr().out
-    assert "diverged" in said
-    assert "16.7%" in said
+    printed = capsys.readouterr().out
+    assert "diverged" in printed
+    assert "16.7%" in printed

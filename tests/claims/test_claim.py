@@ -101,7 +101,25 @@ def test_a_number_holds_within_its_tolerance_ends_included(found: float, verdict
         "verdict": verdict,
         "why": "",
         "source": "an author",
+        "theory": False,
     }
+
+
+def test_settings_on_which_a_claim_does_not_depend_may_differ() -> None:
+    class Line(Number):
+        theory = True
+        independent_of = ("model.optimizer", "trainer.max_steps")
+
+    given = {"model.optimizer.lr": 0.5, "seed_everything": 0}
+    assert Number(2.0).judge(made(), given).verdict == NOT_APPLICABLE
+    found = Line(2.0).judge(made(), given)
+    assert (found.verdict, found.theory) == (HOLDS, True)
+    assert Line(2.0, given={"model.optimizer.lr": 0.5}).judge(made()).verdict == HOLDS
+    assert Refuted(Line(9.0)).judge(made(), given).theory
+    other = Line(2.0).judge(made(), {"seed_everything": 1})
+    assert other.verdict == NOT_APPLICABLE
+    # A key that only begins alike is another one.
+    assert Line(2.0).presupposed({"model.optimizers": 1}) == {"model.optimizers": 1}
 
 
 def test_tolerance_zero_asks_for_equality() -> None:
@@ -118,7 +136,12 @@ def test_a_tolerance_below_zero_is_refused(tolerance: float) -> None:
 def test_what_is_not_a_number_fails_and_says_so() -> None:
     judged = Number(math.nan, tolerance=math.inf).judge(made())
     assert judged.verdict == FAILS
-    assert judged.why == "the measurement is not a number"
+    assert judged.measured is None
+    assert judged.why == "cannot be measured: the result is not a number"
+    # A statement announced as wrong has not been refuted by that.
+    refuted = Refuted(Number(math.nan, tolerance=1.0), why="it is 2").judge(made())
+    assert (refuted.verdict, refuted.why) == (FAILS, judged.why)
+    assert Refuted(Number(5.0, tolerance=1.0)).judge(made()).verdict == REFUTED
 
 
 def test_words_are_compared_as_they_are() -> None:

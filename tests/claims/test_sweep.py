@@ -4,15 +4,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import yaml
 
 from tests.sweep.configs import written
 from toyml.claims import (
+    GreatestOf,
     NotApplicable,
     OutcomeCount,
+    OutcomeShare,
     SeedQuantile,
-    SeedsBelow,
+    SeedsBetween,
     SeedsLeftBetter,
     SeedsLower,
     SharpestEnd,
@@ -47,13 +50,15 @@ def sweep(tmp_path: Path) -> Sweep:
 
 
 def test_the_table_is_read(sweep: Sweep) -> None:
-    # A training that diverged counts as the greatest.
-    assert SeedQuantile("", A, "loss", 0.5, 0, 0).measure(sweep) == pytest.approx(0.25)
-    assert SeedQuantile("", A, "loss", 1.0, 0, 0).measure(sweep) == np.inf
-    assert SeedsBelow("", A, "loss", 0.3, 2, 0).judge(sweep).verdict == "holds"
-    assert SeedsLeftBetter("", A, 2, 0).judge(sweep).verdict == "holds"
-    assert SeedsLeftBetter("", B, 1, 0).judge(sweep).verdict == "fails"
-    assert SeedsLeftBetter("", {}, 2, 0).judge(sweep).verdict == "holds"
+    # A training that diverged counts as the greatest, and is in no range.
+    assert SeedQuantile("", A, "loss", 0.5, 0).measure(sweep) == pytest.approx(0.25)
+    assert SeedQuantile("", A, "loss", 0.99, 0).measure(sweep) == np.inf
+    assert SeedsBetween("", A, "loss", 0, high=0.3).measure(sweep) == "2 of 4"
+    assert SeedsBetween("", A, "loss", 0, low=0.2).measure(sweep) == "2 of 4"
+    assert SeedsLeftBetter("", A, 0).measure(sweep) == "2 of 4"
+    assert SeedsLeftBetter("", B, 0).measure(sweep) == "0 of 4"
+    assert OutcomeShare("", A, "converged", 0).measure(sweep) == "2 of 4"
+    assert GreatestOf("", B, "loss", 0.4, 0).judge(sweep).verdict == "holds"
 
 
 def test_outcomes_are_counted(sweep: Sweep) -> None:
@@ -63,12 +68,79 @@ def test_outcomes_are_counted(sweep: Sweep) -> None:
     assert OutcomeCount("", "plateau", 3, 0, B).judge(sweep).verdict == "fails"
     with pytest.raises(ValueError, match="'stuck'"):
         OutcomeCount("", "stuck", 0, 0)
+    with pytest.raises(ValueError, match="'stuck'"):
+        OutcomeShare("", A, "stuck", 0)
+
+
+def many(folder: Path, below: int, of: int, first: int = 0) -> Sweep:
+    """A sweep of so many seeds, the first of which end below 0.1."""
+    loss = [0.05] * below + [0.5] * (of - below)
+    return written(folder, {"loss": loss, "seed": list(range(first, first + of))})
+
+
+def test_a_count_is_tested_against_the_count_of_other_seeds(tmp_path: Path) -> None:
+    claim = SeedsBetween("", {}, "loss", 141, "range(64,320)", high=0.1)
+    assert claim.predicted == "141 of 256"
+    # The exact test has p = 0.00137 at 8, 0.00055 at 7, 0.00117 at 27 and 0.00044 at 28 of 32.
+    for count, verdict in ((18, "holds"), (8, "holds"), (7, "fails"), (27, "holds"), (28, "fails")):
+        found = claim.judge(many(tmp_path / str(count), count, 32))
+        assert (found.verdict, found.measured) == (verdict, f"{count} of 32"), count
+    assert (
+        "counted over seeds 64 to 319, here over seeds 0 to 31: 8 to 27 of 32 would agree"
+        in found.why
+    )
+    # More seeds tell more apart.
+    assert claim.judge(many(tmp_path / "more", 150, 400)).verdict == "fails"
+
+
+def test_a_count_is_tested_against_a_chance(tmp_path: Path) -> None:
+    half = SeedsBetween("", {}, "loss", 0.5, high=0.1)
+    # The exact test has p = 0.0016 at 19 and 45, 0.0006 at 18 and 46 of 64.
+    for count, verdict in ((45, "holds"), (19, "holds"), (18, "fails"), (46, "fails")):
+        found = half.judge(many(tmp_path / str(count), count, 64))
+        assert found.verdict == verdict, (count, found.why)
+    assert half.predicted == "a chance of 0.5"
+    never = SeedsBetween("", {}, "loss", 0, high=0.1)
+    assert never.judge(many(tmp_path / "none", 0, 9)).verdict == "holds"
+    assert never.judge(many(tmp_path / "one", 1, 9)).verdict == "fails"
+
+
+def test_a_quantile_is_tested_as_the_count_below_it(tmp_path: Path) -> None:
+    claim = SeedQuantile("", {}, "loss", 0.5, 0.1, "range(64,320)")
+    found = claim.judge(many(tmp_path / "a", 16, 32))
+    assert (found.verdict, found.predicted, found.measured) == ("holds", 0.1, 0.275)
+    assert found.why.startswith("16 of 32 are below the predicted value; counted over seeds 64 to")
+    assert claim.judge(many(tmp_path / "b", 3, 32)).verdict == "fails"
+    for quantile in (0.0, 1.0, -1.0):
+        with pytest.raises(ValueError, match="between 0 and 1"):
+            SeedQuantile("", A, "loss", quantile, 0)
+
+
+@pytest.mark.parametrize(
+    ("predicted", "seeds", "words"),
+    [(33, "range(0,32)", "a count of 32"), (0.5, "range(0,32)", "a count"), (2, None, "a chance")],
+)
+def test_counts_and_chances_out_of_range(predicted: float, seeds: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        SeedsLeftBetter("", A, predicted, seeds)
+
+
+def test_seeds_of_several_settings_are_no_sample(sweep: Sweep) -> None:
+    pooled = sweep.table.with_columns(pl.Series("seed", [0, 1, 2, 3] * 2))
+    sweep.__dict__["table"] = pooled
+    found = SeedsLeftBetter("", {}, 0.5).judge(sweep)
+    assert (found.verdict, found.why[:30]) == ("not applicable", "it is about the seeds of one s")
+    assert SeedsLeftBetter("", A, 0.5).judge(sweep).verdict == "holds"
 
 
 def test_lower_is_a_chance_over_pairs(sweep: Sweep) -> None:
     # Below both 0.2s: 0.1; ties with both: 0.2; below both 0.4s: 0.1, 0.2, 0.3.
-    assert SeedsLower("", A, B, "loss", 0, 0).measure(sweep) == (2 + 6 + 0.5 * 2) / 16
-    assert SeedsLower("", B, B, "loss", 0, 0).measure(sweep) == 0.5
+    assert SeedsLower("", A, B, "loss").measure(sweep) == (2 + 6 + 0.5 * 2) / 16
+    assert SeedsLower("", B, B, "loss").measure(sweep) == 0.5
+    # 3.2905 standard deviations of U / 16, where there is no difference.
+    found = SeedsLower("", A, B, "loss").judge(sweep)
+    assert found.tolerance == pytest.approx(3.290527 * np.sqrt(9 / (12 * 16)))
+    assert found.verdict == "holds"
 
 
 @pytest.mark.parametrize(
@@ -76,12 +148,15 @@ def test_lower_is_a_chance_over_pairs(sweep: Sweep) -> None:
 )
 def test_what_is_not_in_the_table(sweep: Sweep, where: dict[str, Any], column: str) -> None:
     with pytest.raises(NotApplicable, match="there are"):
-        SeedQuantile("", where, column, 0.5, 0, 0).measure(sweep)
+        SeedQuantile("", where, column, 0.5, 0).measure(sweep)
 
 
 def test_one_run_is_no_sweep(tmp_path: Path) -> None:
     (tmp_path / "trajectory").mkdir()
-    for claim_ in (SeedsBelow("", A, "loss", 0.3, 2, 0), OutcomeCount("", "diverged", 0, 0)):
+    for claim_ in (
+        SeedsBetween("", A, "loss", 2, "range(0,4)"),
+        OutcomeCount("", "diverged", 0, 0),
+    ):
         verdict = claim_.judge(Run(tmp_path))
         assert verdict.verdict == "not applicable"
         assert "toyml sweep" in verdict.why

@@ -23,7 +23,8 @@ def test_a_rate_is_a_line_in_its_band(ax):
     assert (band[:, 1].min(), band[:, 1].max()) == (0, 1)
     assert ax.get_legend_handles_labels()[1] == ["momentum 0"]
     assert ax.get_ylim() == (-0.03, 1.03)
-    with pytest.raises(ValueError, match=r"lengths are \[2, 1, 1, 1\]"):
+    assert plot_rate(ax, [1, 2], [0, 1]).band is None
+    with pytest.raises(ValueError, match=r"lengths are \[2, 1\]"):
         plot_rate(ax, [1, 2], [1], [0], [1])
 
 

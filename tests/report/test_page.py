@@ -94,6 +94,19 @@ def test_every_verdict_is_a_row_with_its_own_mark_and_words(page):
     assert "too far" in rows[1][1]
     assert "its author" in rows[2][1]
     assert page.counts == {"fails": 1, "holds": 1, "refuted": 1, "not applicable": 1}
+    assert "Theory for these settings" not in html
+
+
+def test_theory_is_shown_apart_from_what_the_run_shows(page):
+    rows = [*page.verdicts, VerdictRow("the limit", 0.97, 0.97, 0.01, "holds", theory=True)]
+    whole = replace(page, verdicts=rows)
+    html = render(whole)
+    run, theory = html.split("Theory for these settings")
+    assert run.count('<tr role="row" class="') == len(page.verdicts)
+    assert theory.count('<tr role="row" class="holds"') == 1
+    assert "the training itself is not looked at" in theory
+    assert (whole.counts, len(whole.theory)) == (page.counts, 1)
+    assert 'data-label="Computed"' in theory
 
 
 def test_both_values_show_the_digits_that_the_tolerance_asks_for(page):

@@ -55,11 +55,11 @@ def written(
         "diverged_at": np.where(np.isfinite(loss), -1, 7),
         "trace_steps": [[0, 50, 100]] * r,
         "trace": trace.tolist(),
-        **columns,
     }
     threshold = (section.get("outcomes") or {}).get("converged")
-    if threshold is not None:
-        rows[f"below_{threshold:g}"] = np.where(loss < threshold, 50, -1)
+    threshold = np.nan if threshold is None else threshold
+    rows |= {"threshold": np.full(r, threshold), "threshold_at": np.where(loss < threshold, 50, -1)}
+    rows |= columns
     asked = config()
     asked["sweep"] = {"vary": {k: list(v) for k, v in (vary or {}).items()}, **section}
     plan = Plan((0,), tuple(Vary(k, tuple(v)) for k, v in (vary or {}).items()))

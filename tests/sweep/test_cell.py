@@ -13,6 +13,7 @@ from torch import nn
 from tests.conftest import plain_loop
 from tests.sweep.configs import config
 from toyml.data import DampedSine, Rings, Xor
+from toyml.data.memory import InMemory
 from toyml.errors import UserError
 from toyml.models import MLP
 from toyml.sweep.cell import rehearse, train_part
@@ -142,6 +143,141 @@ def test_mini_batches_come_in_the_order_of_a_fit() -> None:
         plain_loop(net, nn.BCELoss(), partial(torch.optim.SGD, lr=0.5), batches.__getitem__, 30)
         with torch.no_grad():
             assert rows["loss"][seed] == pytest.approx(nn.BCELoss()(net(x), y).item(), rel=1e-9)
+
+
+def test_losses_of_mini_batches_are_those_of_all_rows() -> None:
+    # One row at a time: the losses that steps see jump about, those of all rows fall.
+    asked = config(loss="torch.nn.MSELoss", steps=400)
+    asked["data"]["init_args"].update(batch_size=1, shuffle=False)
+    (part,) = parts(asked, 3, lr=[0.5])
+    rows = train_part(asked, part, Definition(converged=0.24), [7])
+    x, y = Xor().arrays()
+    for row in rows.iter_rows(named=True):
+        torch.manual_seed(row["seed"])
+        net = MLP([2, 3, 1], output_activation=nn.Sigmoid()).double()
+        sgd, losses = torch.optim.SGD(net.parameters(), lr=0.5), []
+        for step in range(401):
+            losses.append(nn.functional.mse_loss(net(x), y).item())
+            sgd.zero_grad()
+            nn.functional.mse_loss(net(x[step % 4 :][:1]), y[step % 4 :][:1]).backward()
+            sgd.step()
+        np.testing.assert_allclose(row["trace"], np.array(losses)[row["trace_steps"]], rtol=1e-10)
+        assert row["loss_7"] == pytest.approx(losses[7], rel=1e-12)
+        below = [s for s in row["trace_steps"] if losses[s] < 0.24]
+        assert row["threshold_at"] == (below[0] if below else -1)
+        assert row["diverged_at"] == -1
+
+
+class Halved(nn.Sequential):
+    """A net that gives half as much while it trains."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) * (0.5 if self.training else 1.0)
+
+
+def test_losses_are_those_of_evaluation_mode() -> None:
+    asked = config(net={"class_path": f"{__name__}.Halved"}, loss="torch.nn.MSELoss")
+    (row,) = train(asked, 1, lr=[0.1]).iter_rows(named=True)
+    torch.manual_seed(0)
+    net, (x, y) = Halved().double(), Xor().arrays()
+    sgd = torch.optim.SGD(net.parameters(), lr=0.1)
+    for step in range(31):
+        loss = nn.functional.mse_loss(net.eval()(x), y).item()
+        if step in row["trace_steps"]:
+            assert row["trace"][row["trace_steps"].index(step)] == pytest.approx(loss, rel=1e-11)
+        sgd.zero_grad()
+        nn.functional.mse_loss(net.train()(x), y).backward()
+        sgd.step()
+
+
+class Classes(InMemory):
+    """Ten points of three classes: numbers [n, 1] or one-hot rows [n, 3]."""
+
+    def __init__(self, one_hot: bool = True) -> None:
+        super().__init__(None, False, 0, 100)
+        self.one_hot = one_hot
+
+    def sample(self, held_out: bool) -> Any:
+        angle = np.linspace(0, 6, 10)
+        c = np.arange(10) % 3
+        return np.stack([np.cos(angle), np.sin(angle)], 1), np.eye(3)[c] if self.one_hot else c[
+            :, None
+        ]
+
+
+def test_class_numbers_train_like_one_hot_rows_and_count_rows() -> None:
+    found = []
+    for one_hot in (True, False):
+        asked = config(loss="torch.nn.CrossEntropyLoss")
+        asked["model"]["init_args"]["net"]["init_args"] = {"widths": [2, 4, 3]}
+        data = {"class_path": f"{__name__}.Classes", "init_args": {"one_hot": one_hot}}
+        asked["data"] = data
+        rehearse(asked, parts(asked, 2)[0])
+        found.append(train(asked, 2, lr=[0.5]))
+    numbers = Classes(False).arrays()[1][:, 0].long()
+    x = Classes().arrays()[0]
+    for row, other in zip(*(rows.iter_rows(named=True) for rows in found), strict=True):
+        assert row["trace"] == other["trace"]
+        assert row["constant_loss"] == pytest.approx(-(0.4 * np.log(0.4) + 0.6 * np.log(0.3)))
+        net = MLP([2, 4, 3]).double()
+        nn.utils.vector_to_parameters(
+            torch.tensor(row["end"], dtype=torch.float64), net.parameters()
+        )
+        right = (net(x).argmax(1) == numbers).double().mean().item()
+        assert row["accuracy"] == other["accuracy"] == pytest.approx(right)
+
+
+@pytest.mark.parametrize(
+    ("loss", "targets", "expected"),
+    [
+        # Two labels of their own: the share of right entries. -1 and 1: by the sign.
+        ("torch.nn.BCEWithLogitsLoss", [[0, 1], [1, 1]], 0.75),
+        ("torch.nn.SoftMarginLoss", [[-1, 1], [1, 1]], 0.75),
+    ],
+)
+def test_labels_of_their_own_count_entries(
+    loss: str, targets: list[list[int]], expected: float
+) -> None:
+    asked = config(loss=loss, steps=10)
+    net = {"inputs": 2, "outputs": 2, "initial": {"linear.weight": [[1, 0], [0, 1]]}}
+    net["initial"]["linear.bias"] = [0.0, 0.0]
+    asked["model"]["init_args"]["net"] = {"class_path": "toyml.models.Linear", "init_args": net}
+    asked["data"] = {
+        "class_path": f"{__name__}.Given",
+        "init_args": {"x": [[3, 3], [3, 3]], "y": targets},
+    }
+    assert train(asked, 1, lr=[1e-9])["accuracy"][0] == expected
+
+
+class Given(InMemory):
+    """These rows."""
+
+    def __init__(self, x: list[list[float]], y: list[list[float]]) -> None:
+        super().__init__(None, False, 0, 100)
+        self.x, self.y = x, y
+
+    def sample(self, held_out: bool) -> Any:
+        return np.array(self.x), np.array(self.y)
+
+
+def test_convergence_is_measured_from_the_best_constant_to_the_least_loss() -> None:
+    (row,) = train(config(loss="torch.nn.MSELoss"), 1, lr=[0.5]).iter_rows(named=True)
+    assert (row["constant_loss"], row["least_loss"]) == (pytest.approx(0.25), 0.0)
+    assert row["threshold"] == pytest.approx(0.0025)
+    asked = config(loss="torch.nn.MSELoss")
+    asked["model"]["init_args"]["net"] = {
+        "class_path": "toyml.models.Linear",
+        "init_args": {"inputs": 1},
+    }
+    asked["data"] = {"class_path": "toyml.data.NoisyParabola"}
+    (row,) = train(asked, 1, lr=[0.5]).iter_rows(named=True)
+    least = 0.4994412813498641  # in closed form, of float32 rows
+    assert row["least_loss"] == pytest.approx(least, rel=1e-6)
+    assert row["loss"] < row["threshold"] < least + 0.02 * row["constant_loss"]
+    assert row["threshold_at"] > 0
 
 
 def test_a_curve_has_sides_and_no_accuracy() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 import pytest
@@ -7,19 +9,20 @@ import pytest
 from toyml.errors import UserError
 from toyml.sweep.outcome import CONVERGED, DIVERGED, MOVING, PLATEAU, Definition, judge
 from toyml.sweep.record import diverged_at, first_step, seen_steps, trace_steps
-from toyml.sweep.table import comparable
+from toyml.sweep.table import outcome_table
 
 STEPS = np.array([0, 1, 10, 50, 90, 95, 100])
+CONSTANT = 0.25
 
 
 def judged(traces: list[list[float]], definition: Definition, lost: list[int] | None = None):
     trace = np.array(traces, dtype=float)
     steps = np.broadcast_to(STEPS, trace.shape)
     diverged = np.array(lost or [-1] * len(trace))
-    below = None
-    if definition.converged is not None:
-        below = first_step(STEPS, definition.converged > trace.T)
-    return judge(definition, trace[:, -1], steps, trace, diverged, below)
+    bound = definition.threshold(CONSTANT)
+    below = first_step(STEPS, bound > trace.T)
+    bounds = np.full(len(trace), bound)
+    return judge(definition, trace[:, -1], steps, trace, diverged, bounds, below)
 
 
 def test_the_four_outcomes_and_their_steps() -> None:
@@ -40,14 +43,23 @@ def test_the_four_outcomes_and_their_steps() -> None:
     assert found.levels == [("0.5", 0.5)]
 
 
-def test_without_a_threshold_the_best_training_is_the_measure() -> None:
-    flat = [[1.0, 1, 1, 1, v, v, v] for v in (0.2, 0.2079, 0.2081, 0.5)]
-    found = judged(flat, Definition(share=0.01))
-    assert found.threshold == pytest.approx([0.2 + 0.01 * 0.8] * 4)
-    assert found.outcome.tolist() == [CONVERGED, CONVERGED, PLATEAU, PLATEAU]
-    assert found.step.tolist() == [90, 90, 90, 90]
-    # One training alone has converged: nothing says that it could have done better.
-    assert judged([[1.0] * 7], Definition()).outcome.tolist() == [CONVERGED]
+def test_the_best_of_a_bad_lot_has_not_converged() -> None:
+    # One per cent of what the best constant gets is the measure, whatever the others reach.
+    flat = [[0.3, 0.3, 0.3, 0.3, v, v, v] for v in (0.167, 0.1675, 0.25)]
+    found = judged(flat, Definition())
+    assert found.threshold.tolist() == [0.0025] * 3
+    assert found.outcome.tolist() == [PLATEAU] * 3
+    learned = judged([*flat, [0.3, 0.3, 0.3, 0.3, 0.0024, 0.0024, 0.0024]], Definition())
+    assert learned.outcome.tolist() == [PLATEAU] * 3 + [CONVERGED]
+    assert learned.step[-1] == 90
+
+
+def test_the_threshold_lies_between_the_constant_and_the_least_loss() -> None:
+    assert Definition(share=0.1).threshold(1.0, 0.5) == pytest.approx(0.55)
+    assert Definition(converged=0.1).threshold(1.0, 0.5) == 0.1
+    # A constant is already as good as anything, or its loss is not known: no threshold.
+    for constant, least in ((0.0, 0.0), (0.5, 0.5), (np.nan, 0.0), (np.inf, 0.0)):
+        assert np.isnan(Definition().threshold(constant, least))
 
 
 def test_plateaus_are_levels_with_names() -> None:
@@ -65,29 +77,15 @@ def test_plateaus_are_levels_with_names() -> None:
 def test_all_diverged() -> None:
     found = judged([[1.0] + [np.nan] * 6] * 2, Definition(), [1, 1])
     assert found.outcome.tolist() == [DIVERGED] * 2
-    assert np.isnan(found.threshold).all()
+    assert found.threshold.tolist() == [0.0025] * 2
 
 
-def test_losses_are_judged_against_those_they_can_be_compared_with() -> None:
-    ends = [0.5, 0.506, 0.01, 0.5, np.nan]
-    trace = np.array([[1.0, *[v] * 6] for v in ends])
-    steps, lost = np.broadcast_to(STEPS, trace.shape), np.array([-1, -1, -1, -1, 1])
-    group = np.array([0, 0, 1, 1, 2])
-    found = judge(Definition(), trace[:, -1], steps, trace, lost, group=group)
-    assert found.outcome.tolist() == [CONVERGED, PLATEAU, CONVERGED, PLATEAU, DIVERGED]
-    expected = [0.505, 0.505, 0.0199, 0.0199, np.nan]
-    assert found.threshold == pytest.approx(expected, nan_ok=True)
-
-
-def test_which_trainings_can_be_compared() -> None:
-    columns = {
-        "model.loss": ["a", "a", "a", "b"],
-        "data.noise": [0.0, 0.0, 0.1, 0.0],
-        "data.batch_size": [1, 2, 1, 1],
-        "model.optimizer.lr": [0.1, 0.2, 0.1, 0.1],
-    }
-    assert comparable(pl.DataFrame(columns)).tolist() == [0, 0, 1, 2]
-    assert comparable(pl.DataFrame({"loss": [0.1, 0.2], "database": [1, 2]})).tolist() == [0, 0]
+def test_parts_of_an_older_version_have_no_threshold() -> None:
+    row: dict[str, Any] = {"loss": [0.2], "diverged_at": [-1]}
+    row |= {"trace_steps": [[0, 95, 100]], "trace": [[0.4, 0.3, 0.2]]}
+    table, found = outcome_table(pl.DataFrame(row), Definition(converged=0.25))
+    assert (table["outcome"][0], found.threshold[0]) == (CONVERGED, 0.25)
+    assert outcome_table(pl.DataFrame(row), Definition())[0]["outcome"][0] == MOVING
 
 
 @pytest.mark.parametrize(

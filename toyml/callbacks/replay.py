@@ -9,7 +9,7 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import nn
 
 from toyml.callbacks.verdicts import Judge, worded_apart
-from toyml.claims import NOT_APPLICABLE, Claim, NotApplicable, Verdict
+from toyml.claims import Claim, NotApplicable, Verdict
 from toyml.claims.claim import check_given
 from toyml.claims.replay import replayed
 from toyml.run import Run
@@ -55,16 +55,19 @@ class Replay(Judge):
     def judge(self, run: Run) -> list[Verdict]:
         """Train once more and judge there."""
         dtype = torch.float64 if self.float64 else None
+        found: dict[str, Verdict] = {}
+        for claim in self.claims:
+            try:
+                check_given(run, claim.presupposed(self.given))
+            except NotApplicable as why:
+                found[claim.statement] = claim.not_applicable(str(why))
+        left = [claim for claim in self.claims if claim.statement not in found]
         try:
-            check_given(run, self.given)
-            with replayed(
-                run, self.steps, optimizer=self.optimizer, loss=self.loss, dtype=dtype
-            ) as other:
-                return [claim.judge(other) for claim in self.claims]
+            if left:
+                with replayed(
+                    run, self.steps, optimizer=self.optimizer, loss=self.loss, dtype=dtype
+                ) as other:
+                    found |= {claim.statement: claim.judge(other) for claim in left}
         except NotApplicable as why:
-            return [
-                Verdict(
-                    c.statement, c.predicted, None, c.tolerance, NOT_APPLICABLE, str(why), c.source
-                )
-                for c in self.claims
-            ]
+            found |= {claim.statement: claim.not_applicable(str(why)) for claim in left}
+        return [found[claim.statement] for claim in self.claims]

@@ -17,7 +17,15 @@ from toyml.callbacks.after import AfterFit
 from toyml.callbacks.errands import wait
 from toyml.callbacks.figure import replicas_of
 from toyml.callbacks.stage import scene
-from toyml.report.page import FigureItem, MetricRow, Page, VerdictRow, format_value, write
+from toyml.report.page import (
+    FigureItem,
+    MetricRow,
+    Page,
+    VerdictRow,
+    format_value,
+    tally,
+    write,
+)
 from toyml.run import Run
 from toyml.terminal import plain
 
@@ -189,12 +197,18 @@ def show(page: Page, path: str) -> None:
     console.print(Text(plain(page.question), style="bold"))
     for sentence in page.answer:
         console.print(Text(plain(f"  {sentence}")))
-    if page.verdicts:
+    counted = []
+    for rows, heads, name in (
+        (page.claims, ("claim", "measured"), ""),
+        (page.theory, ("theory for these settings", "computed"), "theory: "),
+    ):
+        if not rows:
+            continue
         table = Table(box=None, padding=(0, 1), show_edge=False)
-        for name, where in (("claim", "left"), ("predicted", "right"), ("measured", "right")):
-            table.add_column(name, justify=where, overflow="fold")  # type: ignore[arg-type]
+        for head, where in ((heads[0], "left"), ("predicted", "right"), (heads[1], "right")):
+            table.add_column(head, justify=where, overflow="fold")  # type: ignore[arg-type]
         table.add_column("verdict", no_wrap=True)
-        for row in page.verdicts:
+        for row in rows:
             words = (
                 row.why
                 if row.verdict == "not applicable"
@@ -207,7 +221,9 @@ def show(page: Page, path: str) -> None:
                 Text(row.verdict, style=COLORS.get(row.verdict, "dim")),
             )
         console.print(table)
-    counts = ", ".join(f"{count} {name}" for name, count in page.counts.items())
+        counts = ", ".join(f"{count} {verdict}" for verdict, count in tally(rows).items())
+        counted.append(f"{name}{counts}")
+    counts = "; ".join(counted)
     status = "" if page.status == "finished" else f"[yellow]{page.status} at step {page.steps}[/]  "
     console.print(f"{status}{counts + '  ' if counts else ''}", end="")
     console.print(Text(plain(f"report: {path}"), style="bold"), soft_wrap=True)

@@ -84,9 +84,13 @@ class SweepRates(SweepFigure):
                 (f"{label_of(by, varied[by])} {n}", rows_with(sweep.table, by, v))
                 for n, v in zip(value_labels(varied[by]), varied[by], strict=True)
             ]
+        known = True
         for i, (name, rows) in enumerate(curves):
             found = rates(rows, key)
-            numbers = np.array([[r.share, r.low, r.high] for r in found]).T
+            bounds = [(r.low, r.high) for r in found if r.low is not None and r.high is not None]
+            known &= len(bounds) == len(found)
+            ends = np.array(bounds).T if len(bounds) == len(found) else (None, None)
+            numbers = ([r.share for r in found], *ends)
             if along:
                 plots.plot_rate(upper, [r.value for r in found], *numbers, name=name, index=i)
             else:
@@ -117,7 +121,8 @@ class SweepRates(SweepFigure):
         return Drawing(
             canvas,
             f"How often training converges, by {label}",
-            f"Share of {trials:,} trainings for each {label}, with 95 % Wilson intervals. "
+            f"Share of {trials:,} training{'s' * (trials > 1)} for each {label}"
+            f"{', with 95 % Wilson intervals' * known}. "
             f"Of all {len(sweep.table):,}: {became}.",
             f"Share of trainings that converge over {label}, best at {shown} with "
             f"{counted}. Of all: {became}.",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -21,13 +24,14 @@ from toyml.report.page import Page, TableItem, VerdictRow, format_value, write
 from toyml.run import Run
 from toyml.sweep.axis import label_of, numeric, value_labels
 from toyml.sweep.folder import Sweep
-from toyml.sweep.outcome import CONVERGED, DIVERGED, OUTCOMES
-from toyml.sweep.table import rates, rows_with
+from toyml.sweep.outcome import CONVERGED, OUTCOMES, PLATEAU
+from toyml.sweep.table import Rate, rate, rows_with
 from toyml.terminal import plain
-from toyml.theory.proportion import wilson_interval
 
 LISTED = 30
 """Keys with more values have a figure and no table."""
+
+INTERVAL = "Low and high: the 95 % Wilson interval of the chance. "
 
 PRINTED = 6
 """So many plateaus are told apart in the terminal."""
@@ -127,22 +131,23 @@ def measured(sweep: Sweep) -> list[str]:
     summary, table = sweep.summary, sweep.table
     counted = {name: n for name, n in summary["outcomes"].items() if n}
     words = ", ".join(f"{n:,} {name}" for name, n in counted.items())
-    rate = summary["rate"]
-    definition, several = sweep.settings.outcomes, len(table) > 1
-    bound = summary["threshold"]
-    own = " with the same data and loss function" if isinstance(bound, list) else ""
-    bound = (min(bound), max(bound)) if isinstance(bound, list) else (bound,)
-    relative = (
-        f", {percent(definition.share)} of the way from the best end{own} back to the median start"
-    )
-    if definition.converged is None and summary["outcomes"][DIVERGED] == len(table):
-        return [f"Of {len(table):,} training{'s' * several}: {words}."]
-    sentences = [
-        f"Of {len(table):,} training{'s' * several}: {words}. Converged means a loss below "
-        f"{' to '.join(map(format_value, bound))}{relative * (definition.converged is None)}; the "
-        f"chance of it lies between {percent(rate['low'])} and {percent(rate['high'])} "
-        "(95 % Wilson interval)."
-    ]
+    found, several = rate("all", table), len(table) > 1
+    sentences = [f"Of {len(table):,} training{'s' * several}: {words}. {meant(sweep)}"]
+    if found.low is not None and found.high is not None:
+        sentences.append(
+            f"The chance that a seed converges lies between {percent(found.low)} and "
+            f"{percent(found.high)} (95 % Wilson interval)."
+        )
+    if counted.get(PLATEAU) and sweep.settings.outcomes.converged is None:
+        sentences.append(
+            "On a plateau the loss stayed the same within "
+            f"{percent(sweep.settings.outcomes.flat)} over the last tenth of the steps; whether it "
+            "can be lower is not known. The lowest loss found is "
+            f"{format_value(summary['loss']['least'])}."
+        )
+    if "accuracy" in table.columns and len(known := table["accuracy"].drop_nulls().drop_nans()):
+        right = int((known == 1).sum())
+        sentences.append(f"{right:,} of {len(known):,} classify every row correctly at the end.")
     converged = rows_with(table, "outcome", CONVERGED)["step"]
     if len(converged) == 1:
         sentences.append(f"It got there at step {converged[0]:,}.")
@@ -153,30 +158,63 @@ def measured(sweep: Sweep) -> list[str]:
     return sentences
 
 
-def outcome_rows(sweep: Sweep) -> list[tuple[str, int, float, float, float, float | None]]:
-    """For each outcome: count, share, interval, and the median step."""
-    table, rows = sweep.table, []
+def meant(sweep: Sweep) -> str:
+    """What converged means in this sweep, in a sentence."""
+    table, definition = sweep.table, sweep.settings.outcomes
+    bound = np.unique(np.asarray(sweep.summary["threshold"], dtype=float))
+    if not np.isfinite(bound).all():
+        return (
+            "None counts as converged: it is not known which loss a training has to reach here; "
+            "give it as sweep.outcomes.converged."
+        )
+    said = f"Converged means a loss below {span(bound)}"
+    if definition.converged is not None or "constant_loss" not in table.columns:
+        return f"{said}."
+    constant, least = (np.unique(table[c].to_numpy()) for c in ("constant_loss", "least_loss"))
+    down = f"the least squares loss, {span(least)}" if (least > 0).any() else "0"
+    return (
+        f"{said}: at most {percent(definition.share)} is left of the way from "
+        f"{span(constant)}, what the best constant prediction gets, down to {down}."
+    )
+
+
+def span(values: NDArray[np.float64]) -> str:
+    """One value, or the least and the greatest."""
+    return " to ".join(dict.fromkeys(format_value(float(v)) for v in (values[0], values[-1])))
+
+
+def outcome_rows(sweep: Sweep) -> list[tuple[Rate, float | None]]:
+    """For each outcome its count, and the median step."""
+    table = sweep.table
+    rows: list[tuple[Rate, float | None]] = []
     for name in OUTCOMES:
-        chosen = rows_with(table, "outcome", name)["step"]
-        low, high = wilson_interval(len(chosen), len(table))
-        middle = float(np.median(chosen.to_numpy())) if len(chosen) else None
-        rows.append((name, len(chosen), len(chosen) / len(table), low, high, middle))
+        steps = rows_with(table, "outcome", name)["step"]
+        middle = float(np.median(steps.to_numpy())) if len(steps) else None
+        rows.append((rate(name, table, name), middle))
     return rows
 
 
 def outcome_item(sweep: Sweep) -> TableItem:
     """What became of all trainings."""
+    rows = outcome_rows(sweep)
+    bounds = ("low", "high") if interval(rows[0][0]) else ()
     return TableItem(
         "What became of the trainings",
-        ("outcome", "trainings", "share", "low", "high", "median step"),
+        ("outcome", "trainings", "share", *bounds, "median step"),
         [
-            (name, count, percent(share), percent(low), percent(high), middle)
-            for name, count, share, low, high, middle in outcome_rows(sweep)
+            (found.value, found.successes, percent(found.share), *interval(found), middle)
+            for found, middle in rows
         ],
-        "Low and high: the 95 % Wilson interval of the chance. The step is the first below the "
-        "threshold (converged), the one from which on the loss stayed (plateau), or the first that "
-        "was lost (diverged).",
+        f"{INTERVAL * bool(bounds)}The step is the first below the threshold (converged), the one "
+        "from which on the loss stayed (plateau), or the first that was lost (diverged).",
     )
+
+
+def interval(found: Rate) -> tuple[str, ...]:
+    """Both ends of the interval of a chance; nothing where there is none."""
+    if found.low is None or found.high is None:
+        return ()
+    return percent(found.low), percent(found.high)
 
 
 def level_items(sweep: Sweep) -> list[TableItem]:
@@ -215,41 +253,53 @@ def percent(share: float) -> str:
 
 def rate_items(sweep: Sweep) -> list[TableItem]:
     """For each key of few values, how many converged."""
-    items = []
-    for key, values in sweep.varied.items():
-        if not 1 < len(values) <= LISTED:
-            continue
-        names = value_labels(values)
-        rows = [
+    several = {key: values for key, values in sweep.varied.items() if len(values) > 1}
+    if several and math.prod(map(len, several.values())) <= LISTED:
+        return [rate_item(sweep, list(several))]
+    return [rate_item(sweep, [key]) for key, values in several.items() if len(values) <= LISTED]
+
+
+def rate_item(sweep: Sweep, keys: Sequence[str]) -> TableItem:
+    """How many converged for every combination of the values of some keys."""
+    labels = [label_of(key, sweep.varied[key]) for key in keys]
+    named = [list(zip(value_labels(v), v, strict=True)) for v in map(sweep.varied.get, keys) if v]
+    found: list[tuple[list[str], Rate]] = []
+    for setting in itertools.product(*named):
+        rows = sweep.table
+        for key, (_, value) in zip(keys, setting, strict=True):
+            rows = rows_with(rows, key, value)
+        found.append(([name for name, _ in setting], rate(None, rows)))
+    bounds = ("low", "high") if all(interval(r) for _, r in found) else ()
+    return TableItem(
+        f"Converged, by {' and '.join(labels)}",
+        (*labels, "converged", "share", *bounds),
+        [
             (
-                name,
+                *names,
                 f"{r.successes:,} of {r.trials:,}",
                 percent(r.share),
-                percent(r.low),
-                percent(r.high),
+                *interval(r)[: len(bounds)],
             )
-            for name, r in zip(names, rates(sweep.table, key), strict=True)
-        ]
-        label = label_of(key, values)
-        columns = (label, "converged", "share", "low", "high")
-        items.append(TableItem(f"Converged, by {label}", columns, rows))
-    return items
+            for names, r in found
+        ],
+        INTERVAL.strip() if bounds else "",
+    )
 
 
 def summary_table(sweep: Sweep) -> Table:
     """What became of all trainings, for the terminal."""
     table = Table(box=None, padding=(0, 1), show_edge=False)
-    for name in ("outcome", "trainings", "share", "95 % interval", "median step"):
+    rows = outcome_rows(sweep)
+    bounds = ["95 % interval"] if interval(rows[0][0]) else []
+    for name in ("outcome", "trainings", "share", *bounds, "median step"):
         table.add_column(name, justify="left" if name == "outcome" else "right")
-    for name, count, share, low, high, middle in outcome_rows(sweep):
+    for found, middle in rows:
         step = "" if middle is None else f"{middle:,.0f}"
-        interval = f"{percent(low)} to {percent(high)}"
-        table.add_row(name, f"{count:,}", percent(share), interval, step)
+        ends = [" to ".join(interval(found))] if bounds else []
+        table.add_row(str(found.value), f"{found.successes:,}", percent(found.share), *ends, step)
     levels, left, rest = largest_levels(sweep, PRINTED)
     for level in levels:
-        table.add_row(
-            Text(plain(f"  plateau at {level['name']}")), f"{level['count']:,}", "", "", ""
-        )
+        table.add_row(Text(plain(f"  plateau at {level['name']}")), f"{level['count']:,}")
     if left:
-        table.add_row(f"  {left:,} other plateaus", f"{rest:,}", "", "", "")
+        table.add_row(f"  {left:,} other plateaus", f"{rest:,}")
     return table

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -15,6 +15,18 @@ from toyml.run import Run, lookup
 from toyml.tasks import Supervised
 
 HOLDS, FAILS, REFUTED, NOT_APPLICABLE = "holds", "fails", "refuted", "not applicable"
+
+START = ("seed_everything", "model.net.initial")
+"""Settings that say where training starts."""
+
+UPDATES = (
+    "model.optimizer",
+    "model.lr_scheduler",
+    "model.decay_bias",
+    "trainer.max_steps",
+    "trainer.gradient_clip_val",
+)
+"""Settings that say how it goes on from there."""
 
 
 UPDATING = (
@@ -43,6 +55,7 @@ class Verdict:
             "not applicable".
         why: Reason, where there is one to give.
         source: Who said it.
+        theory: Whether the measured value comes from theory, without looking at the training.
     """
 
     statement: str
@@ -52,6 +65,7 @@ class Verdict:
     verdict: str
     why: str = ""
     source: str = ""
+    theory: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """For ``summary.json``."""
@@ -62,6 +76,22 @@ class NotApplicable(Exception):  # noqa: N818 - an answer, not an error
     """The claim says nothing about this run; the message says why."""
 
 
+class Found(NamedTuple):
+    """What a run says about a claim.
+
+    Attributes:
+        measured: The measured value, or words.
+        agrees: Whether it confirms the claim.
+        tolerance: Largest allowed distance, where it depends on the run.
+        why: How the two were compared, where that is not plain.
+    """
+
+    measured: float | str
+    agrees: bool
+    tolerance: float | None = None
+    why: str = ""
+
+
 class Claim(ABC):
     """A statement about a run that can turn out wrong.
 
@@ -70,7 +100,16 @@ class Claim(ABC):
         given: Settings that the claim presupposes, by dotted key of the config
             (``model.optimizer.lr: 1.0``); a run with others makes it not applicable.
         source: Who says so: a theorem, a paper, the question's author.
+
+    Attributes:
+        theory: Whether the value is computed from data and settings, without the training: pages
+            show such claims apart from what the run showed.
+        independent_of: Settings by dotted key (those inside them included) on which neither
+            statement nor value depends: a run with others than given is judged all the same.
     """
+
+    theory: bool = False
+    independent_of: Sequence[str] = ()
 
     def __init__(
         self, statement: str, given: dict[str, Any] | None = None, source: str = ""
@@ -102,6 +141,11 @@ class Claim(ABC):
             return measured == self.predicted
         return abs(float(measured) - float(self.predicted)) <= tolerance
 
+    def compare(self, run: Run) -> Found:
+        """Measure, and compare with the prediction."""
+        measured = self.measure(run)
+        return Found(measured, self.agrees(measured))
+
     def judge(self, run: Run, given: Mapping[str, Any] | None = None) -> Verdict:
         """Compare prediction and measurement.
 
@@ -110,21 +154,41 @@ class Claim(ABC):
             given: Settings presupposed by all claims of the experiment.
         """
         try:
-            check_given(run, {**(given or {}), **self.given})
-            measured = self.measure(run)
+            check_given(run, self.presupposed(given or {}))
+            found = self.compare(run)
         except (NotApplicable, UserError) as why:
-            return self._verdict(None, NOT_APPLICABLE, str(why))
+            return self.not_applicable(str(why))
         except (ValueError, TypeError, KeyError, IndexError, RuntimeError) as error:
             # A claim that cannot be measured has not held, and must not take the others with it.
             words = " ".join(f"{type(error).__name__}: {error}".split())
             return self._verdict(None, FAILS, f"cannot be measured: {words}")
-        if isinstance(measured, float) and math.isnan(measured):
-            return self._verdict(measured, FAILS, "the measurement is not a number")
-        return self._verdict(measured, HOLDS if self.agrees(measured) else FAILS, "")
+        if isinstance(found.measured, float) and math.isnan(found.measured):
+            return self._verdict(None, FAILS, "cannot be measured: the result is not a number")
+        verdict = self._verdict(found.measured, HOLDS if found.agrees else FAILS, found.why)
+        return verdict if found.tolerance is None else replace(verdict, tolerance=found.tolerance)
+
+    def presupposed(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What is given for all claims and for this one, less what it is independent of."""
+        return {
+            key: value
+            for key, value in {**given, **self.given}.items()
+            if not any(f"{key}.".startswith(f"{free}.") for free in self.independent_of)
+        }
+
+    def not_applicable(self, why: str) -> Verdict:
+        """The verdict on a run about which the claim says nothing."""
+        return self._verdict(None, NOT_APPLICABLE, why)
 
     def _verdict(self, measured: float | str | None, verdict: str, why: str) -> Verdict:
         return Verdict(
-            self.statement, self.predicted, measured, self.tolerance, verdict, why, self.source
+            self.statement,
+            self.predicted,
+            measured,
+            self.tolerance,
+            verdict,
+            why,
+            self.source,
+            self.theory,
         )
 
 
@@ -139,6 +203,7 @@ class Refuted(Claim):
     def __init__(self, claim: Claim, why: str = "") -> None:
         super().__init__(claim.statement, claim.given, claim.source)
         self.claim, self.why = claim, why
+        self.theory, self.independent_of = claim.theory, claim.independent_of
 
     @property
     def predicted(self) -> float | str:
@@ -157,13 +222,11 @@ class Refuted(Claim):
     def judge(self, run: Run, given: Mapping[str, Any] | None = None) -> Verdict:
         """Say "refuted" when the statement fails, "fails" when, against expectation, it holds."""
         inner = self.claim.judge(run, given)
-        if inner.verdict == NOT_APPLICABLE:
-            return inner
-        if inner.verdict == FAILS and inner.measured is None:
-            return inner
+        if inner.measured is None:
+            return inner  # not applicable, or it cannot be measured
         if inner.verdict == FAILS:
-            return self._verdict(inner.measured, REFUTED, self.why or inner.why)
-        return self._verdict(inner.measured, FAILS, "announced as wrong, but it holds here")
+            return replace(inner, verdict=REFUTED, why=self.why or inner.why)
+        return replace(inner, verdict=FAILS, why="announced as wrong, but it holds here")
 
 
 class Equals(Claim):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from toyml import measures, reference
-from toyml.claims.claim import Equals, NotApplicable, plain_trainer, snapshot, supervised
+from toyml.claims.claim import UPDATES, Equals, NotApplicable, plain_trainer, snapshot, supervised
 from toyml.claims.parity import distance, reference_net
 from toyml.claims.values import scalar_of
 from toyml.run import Run
@@ -44,6 +44,7 @@ class GradientAt(Equals):
     ) -> None:
         super().__init__(statement, predicted, tolerance, given, source)
         self.step, self.parameter = step, parameter
+        self.independent_of = UPDATES if step == 0 else ()
 
     def measure(self, run: Run) -> float:
         """Differentiate the loss once."""

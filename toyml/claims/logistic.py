@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from toyml import measures, theory
-from toyml.claims.claim import Equals, NotApplicable, labelled, plain_trainer, snapshot, supervised
+from toyml.claims.claim import (
+    START,
+    Equals,
+    NotApplicable,
+    labelled,
+    plain_trainer,
+    snapshot,
+    supervised,
+)
 from toyml.run import Run
 
 ROUNDING = 1e-7
@@ -301,6 +309,9 @@ class LargestRate(Equals):
         source: Who says so.
     """
 
+    theory = True
+    independent_of = (*START, "model.optimizer.lr", "trainer.max_steps")
+
     def measure(self, run: Run) -> float:
         """From the Hessian at the exact minimum."""
         return 2 / swing(run).sharpness
@@ -340,6 +351,14 @@ class DecayThreshold(Equals):
         source: Who says so.
     """
 
+    theory = True
+    independent_of = (
+        *START,
+        "model.optimizer.lr",
+        "model.optimizer.weight_decay",
+        "trainer.max_steps",
+    )
+
     def measure(self, run: Run) -> float:
         """In closed form for two points with the bias decayed, by root finding otherwise."""
         return decay_threshold(logistic(run))
@@ -357,6 +376,9 @@ class LimitAngle(Equals):
         given: Settings that the claim presupposes.
         source: Who says so.
     """
+
+    theory = True
+    independent_of = (*START, "model.optimizer.lr", "trainer.max_steps")
 
     def measure(self, run: Run) -> float:
         """From the two exact lines of the run's points."""
@@ -383,6 +405,9 @@ class LimitDistance(Equals):
         source: Who says so.
     """
 
+    theory = True
+    independent_of = (*START, "model.optimizer.lr", "trainer.max_steps")
+
     def measure(self, run: Run) -> float:
         """From the exact line of the run's points."""
         model = logistic(run)
@@ -403,6 +428,9 @@ class LogTConstant(Equals):
         given: Settings that the claim presupposes.
         source: Who says so.
     """
+
+    theory = True
+    independent_of = ("trainer.max_steps",)
 
     def measure(self, run: Run) -> float:
         """In closed form (Soudry et al. 2018, theorem 4)."""

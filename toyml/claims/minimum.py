@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from toyml import theory
-from toyml.claims.claim import Equals, NotApplicable, labelled, snapshot
+from toyml.claims.claim import START, UPDATES, Equals, NotApplicable, labelled, snapshot
 from toyml.claims.values import scalar_of
 from toyml.run import Run
 
@@ -122,6 +122,9 @@ class MinimumDistance(Equals):
         source: Who says so.
     """
 
+    theory = True
+    independent_of = (*START, *UPDATES, "data.batch_size")
+
     def __init__(
         self,
         statement: str,
@@ -152,6 +155,9 @@ class MinimumLoss(Equals):
         given: Settings that the claim presupposes.
         source: Who says so.
     """
+
+    theory = True
+    independent_of = (*START, *UPDATES, "data.batch_size")
 
     def measure(self, run: Run) -> float:
         """Evaluate the loss at the exact minimiser."""

@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from toyml import theory
-from toyml.claims.claim import Equals, NotApplicable, plain_trainer, snapshot, supervised
+from toyml.claims.claim import (
+    START,
+    UPDATES,
+    Equals,
+    NotApplicable,
+    plain_trainer,
+    snapshot,
+    supervised,
+)
 from toyml.claims.minimum import affine_rows
 from toyml.run import Run
 
@@ -197,6 +205,9 @@ class StabilityLimit(Equals):
         source: Who says so.
     """
 
+    theory = True
+    independent_of = (*START, "model.optimizer.lr", "trainer.max_steps")
+
     def measure(self, run: Run) -> float:
         """Compute it; no training is looked at."""
         return quadratic(run).limit
@@ -212,6 +223,9 @@ class StabilityMargin(Equals):
         given: Settings that the claim presupposes.
         source: Who says so.
     """
+
+    theory = True
+    independent_of = (*START, "trainer.max_steps")
 
     def measure(self, run: Run) -> float:
         """Compute limit / lr."""
@@ -230,6 +244,9 @@ class SpectralRadius(Equals):
         source: Who says so.
     """
 
+    theory = True
+    independent_of = (*START, "trainer.max_steps")
+
     def measure(self, run: Run) -> float:
         """Compute it from the Hessian and the settings."""
         problem = quadratic(run)
@@ -246,6 +263,9 @@ class BestLearningRate(Equals):
         given: Settings that the claim presupposes.
         source: Who says so.
     """
+
+    theory = True
+    independent_of = (*START, *UPDATES)
 
     def measure(self, run: Run) -> float:
         """Compute it from the Hessian."""
@@ -264,6 +284,9 @@ class HessianEigenvalue(Equals):
         given: Settings that the claim presupposes.
         source: Who says so.
     """
+
+    theory = True
+    independent_of = (*START, *UPDATES)
 
     def __init__(
         self,

@@ -36,6 +36,9 @@ class MeanSquare(Equals):
         source: Who says so.
     """
 
+    theory = True
+    independent_of = ("seed_everything", "model", "trainer", "data.batch_size")
+
     def measure(self, run: Run) -> float:
         """Look at the data."""
         return float(curve(run)[1].square().mean())
@@ -51,6 +54,9 @@ class LeftShare(Equals):
         given: Settings that the claim presupposes.
         source: Who says so.
     """
+
+    theory = True
+    independent_of = ("seed_everything", "model", "trainer", "data.batch_size")
 
     def measure(self, run: Run) -> float:
         """Look at the data."""
@@ -68,6 +74,9 @@ class SmallestTarget(Equals):
         given: Settings that the claim presupposes.
         source: Who says so.
     """
+
+    theory = True
+    independent_of = ("seed_everything", "model", "trainer", "data.batch_size")
 
     def measure(self, run: Run) -> float:
         """Look at the data."""

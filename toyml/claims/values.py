@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from toyml.claims.claim import Equals, NotApplicable, snapshot
+from toyml.claims.claim import UPDATES, Equals, NotApplicable, snapshot
 from toyml.run import Run
 
 
@@ -36,6 +36,7 @@ class ParameterAt(Equals):
     ) -> None:
         super().__init__(statement, predicted, tolerance, given, source)
         self.step, self.parameter = step, parameter
+        self.independent_of = UPDATES if step == 0 else ()
 
     def measure(self, run: Run) -> float:
         """Read it off the trajectory."""
@@ -66,6 +67,7 @@ class LossAt(Equals):
     ) -> None:
         super().__init__(statement, predicted, tolerance, given, source)
         self.step = step
+        self.independent_of = UPDATES if step == 0 else ()
 
     def measure(self, run: Run) -> float:
         """Evaluate the loss once."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from toyml import measures, reference
-from toyml.claims.claim import Claim, Equals, NotApplicable, labelled, snapshot
+from toyml.claims.claim import START, UPDATES, Claim, Equals, NotApplicable, labelled, snapshot
 from toyml.claims.logistic import descent_rate, optimizer_of
 from toyml.claims.parity import reference_net
 from toyml.claims.replay import updates
@@ -188,6 +188,8 @@ class ScriptPrintsAt(Equals):
         ValueError: A step that the script does not reach, or a setting out of range.
     """
 
+    independent_of = ("seed_everything", "model", "data", "trainer")
+
     def __init__(
         self,
         statement: str,
@@ -252,6 +254,8 @@ class ScriptTurnsNegative(Equals):
     Raises:
         ValueError: A setting out of range.
     """
+
+    independent_of = ("seed_everything", "model", "data", "trainer")
 
     def __init__(
         self,
@@ -509,6 +513,9 @@ class GradientFactor(Equals):
     Raises:
         ValueError: No row.
     """
+
+    theory = True
+    independent_of = (*START, *UPDATES, "data.batch_size")
 
     def __init__(
         self,

@@ -24,7 +24,7 @@ class RateCurve(NamedTuple):
     """The artists of a rate over a setting: its line and the band of its intervals."""
 
     line: Line2D
-    band: PolyCollection
+    band: PolyCollection | None
 
 
 class Fan(NamedTuple):
@@ -38,8 +38,8 @@ def plot_rate(
     ax: Axes,
     values: ArrayLike,
     shares: ArrayLike,
-    low: ArrayLike,
-    high: ArrayLike,
+    low: ArrayLike | None = None,
+    high: ArrayLike | None = None,
     *,
     name: str = "converged",
     index: int = 0,
@@ -51,7 +51,7 @@ def plot_rate(
         ax: Where.
         values: Values of the setting [g].
         shares: Shares [g], 0 to 1.
-        low: Lower ends of the intervals [g].
+        low: Lower ends of the intervals [g]; ``None`` where there are none.
         high: Upper ends [g].
         name: Its name in the legend.
         index: Number of the curve, for its color and dashes.
@@ -60,9 +60,11 @@ def plot_rate(
     Raises:
         ValueError: Arrays of different lengths.
     """
-    at, share, bottom, top = same_length(values, shares, low, high)
-    color = style.color(index)
-    band = ax.fill_between(at, bottom, top, color=color, alpha=0.18, linewidth=0)
+    at, share = same_length(values, shares)
+    color, band = style.color(index), None
+    if low is not None and high is not None:
+        _, bottom, top = same_length(at, low, high)
+        band = ax.fill_between(at, bottom, top, color=color, alpha=0.18, linewidth=0)
     (line,) = ax.plot(
         at,
         share,
@@ -81,8 +83,8 @@ def plot_rate_bars(
     ax: Axes,
     names: Sequence[str],
     shares: ArrayLike,
-    low: ArrayLike,
-    high: ArrayLike,
+    low: ArrayLike | None = None,
+    high: ArrayLike | None = None,
     *,
     name: str = "converged",
     index: int = 0,
@@ -95,7 +97,7 @@ def plot_rate_bars(
         ax: Where.
         names: Names of the settings [g].
         shares: Shares [g], 0 to 1.
-        low: Lower ends of the intervals [g].
+        low: Lower ends of the intervals [g]; ``None`` where there are none.
         high: Upper ends [g].
         name: Its name in the legend.
         index: Number of the series, for its color and its place beside the others.
@@ -105,13 +107,16 @@ def plot_rate_bars(
     Raises:
         ValueError: Arrays of different lengths.
     """
-    at, share, bottom, top = same_length(np.arange(len(names)), shares, low, high)
-    shift = (index - (count - 1) / 2) * 0.16
+    at, share = same_length(np.arange(len(names)), shares)
+    shift, spread = (index - (count - 1) / 2) * 0.16, None
+    if low is not None and high is not None:
+        _, bottom, top = same_length(at, low, high)
+        # The bounds hold the share but for rounding.
+        spread = np.maximum([share - bottom, top - share], 0)
     drawn = ax.errorbar(
         at + shift,
         share,
-        # The bounds hold the share but for rounding.
-        yerr=np.maximum([share - bottom, top - share], 0),
+        yerr=spread,
         color=style.color(index),
         marker=("o", "s", "^", "D", "v", "P")[index % 6],
         markersize=7,

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from toyml.compiled import NotCompilable
 from toyml.engine import Block
+from toyml.measures.forward import evaluating
 from toyml.replicas.asked import Asked, Seen
 from toyml.replicas.compiled import CompiledRoute
 from toyml.replicas.eager import AutogradRoute, NarrowRoute, evaluation
@@ -140,12 +141,12 @@ class Training:
         return inside[most - 1] if len(inside) > most else last
 
     def losses(self) -> Tensor:
-        """The loss of every replica on all rows as they are now [R], float64."""
+        """The loss of every replica over all rows in evaluation mode now [R], float64."""
         evaluate, x, y = evaluation(self.stack, self.loss), self.block.x, self.block.y
         # As many at once as fit the memory, were they all rows of one batch, and 16 MiB.
         rows = max(1, len(x) // (self.block.batch_size or len(x)))
         size = max(1, min(self.memory, 2**24) // (self._each * rows))
-        with torch.no_grad():
+        with torch.no_grad(), evaluating(self.stack.template):
             parts = [
                 evaluate(dict(self.stack.named_slices(start, start + size)), x, y)
                 for start in range(0, self.stack.replicas, size)
@@ -158,8 +159,9 @@ class Outcome(NamedTuple):
 
     Attributes:
         steps: The noted steps [s].
-        losses: Losses there [s, R], float64: of step s before update s + 1, on its batch; of the
-            last step after all updates, on all rows.
+        losses: Losses there [s, R], float64: of step s before update s + 1, on its batch (over all
+            rows in evaluation mode where ``whole`` was asked for); of the last step after all
+            updates, over all rows in evaluation mode.
         diverged: First step whose loss was not finite [R]; -1 where there is none.
         recorded: The recorded steps [t].
         snapshots: Parameters there, [t, R, ...] by name.
@@ -183,6 +185,7 @@ def train_replicas(
     steps: int,
     *,
     noted: Sequence[int] = (),
+    whole: bool = False,
     recorded: Sequence[int] = (),
     batch: Block | None = None,
     compiled: bool | None = None,
@@ -203,6 +206,8 @@ def train_replicas(
         y: Targets [n, k].
         steps: Updates.
         noted: Steps in 0..steps whose losses are kept.
+        whole: Keep their losses over all rows in evaluation mode, not those of their batches. It
+            costs a stop and a forward pass over all rows at each of them.
         recorded: Steps in 0..steps whose parameters are kept.
         batch: For mini-batches, the block that says which rows each step sees (its ``x`` and
             ``y`` are these); ``None`` for the full batch.
@@ -233,12 +238,15 @@ def train_replicas(
     losses, kept, first = [], [], 0
     if recorded[:1] == [0]:
         kept.append({name: p.detach().clone()[None] for name, p in stack.named_parameters()})
+    stops = noted if whole else []
     while first < steps:
-        last = training.portion(first, steps, recorded)
+        if first in stops:
+            losses.append(training.losses()[None])
+        last = training.portion(first, next((s for s in stops if s > first), steps), recorded)
         seen = training.run(
             first,
             last,
-            [s for s in noted if first <= s < last],
+            [] if whole else [s for s in noted if first <= s < last],
             [s for s in recorded if first < s <= last],
         )
         losses.append(seen.losses)

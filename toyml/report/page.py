@@ -40,6 +40,7 @@ class VerdictRow:
             "not applicable".
         why: The reason, where there is one to give.
         source: Who said it.
+        theory: Whether the measured value comes from theory, without looking at the training.
 
     Raises:
         ValueError: Another verdict.
@@ -52,6 +53,7 @@ class VerdictRow:
     verdict: str
     why: str = ""
     source: str = ""
+    theory: bool = False
 
     def __post_init__(self) -> None:
         if self.verdict not in VERDICTS:
@@ -210,11 +212,26 @@ class Page:
             )
 
     @property
+    def claims(self) -> list[VerdictRow]:
+        """Claims about what this run shows."""
+        return [row for row in self.verdicts if not row.theory]
+
+    @property
+    def theory(self) -> list[VerdictRow]:
+        """Claims that are answered from data and settings alone."""
+        return [row for row in self.verdicts if row.theory]
+
+    @property
     def counts(self) -> dict[str, int]:
-        """Number of claims for each verdict that occurs, failures first."""
-        order = ("fails", "holds", "refuted", "not applicable")
-        found = {name: sum(row.verdict == name for row in self.verdicts) for name in order}
-        return {name: count for name, count in found.items() if count}
+        """Number of claims about this run for each verdict that occurs, failures first."""
+        return tally(self.claims)
+
+
+def tally(rows: Sequence[VerdictRow]) -> dict[str, int]:
+    """Number of rows for each verdict that occurs, failures first."""
+    order = ("fails", "holds", "refuted", "not applicable")
+    found = [row.verdict for row in rows]
+    return {name: found.count(name) for name in order if name in found}
 
 
 def render(page: Page) -> str:
@@ -227,6 +244,7 @@ def render(page: Page) -> str:
     packed = pack({**wire(page.scene), "themes": THEMES}) if page.scene else ""
     return environment.get_template("page.html.j2").render(
         page=page,
+        tally=tally,
         css=Markup(_text("page.css")),
         script=Markup(_text("page.js")),
         # Base64 needs no escaping, and megabytes of it would take a while.

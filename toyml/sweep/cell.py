@@ -14,7 +14,8 @@ from toyml import optim
 from toyml.configured import instantiate
 from toyml.engine import Block
 from toyml.errors import UserError
-from toyml.measures import outputs
+from toyml.measures import behaviour, loss_targets, meaning, outputs
+from toyml.measures.bounds import constant_loss, least_squares_loss
 from toyml.measures.forward import evaluating
 from toyml.measures.sides import side_errors
 from toyml.replicas import Replicated, train_replicas
@@ -61,14 +62,20 @@ def train_part(
         noted: Steps whose losses become columns ``loss_<step>``.
         progress: Called with the share of the part that is done.
 
+    Losses are those of all rows in evaluation mode: at every step where these are what a step
+    sees; with mini-batches, or a net that acts differently in training mode, at the kept steps.
+
     Returns:
         One row per replica: ``replica``, ``part``, ``seed``, a column for each varied key,
         ``steps``, ``loss`` (after the last step), ``first_loss``, ``loss_<step>``,
-        ``below_<loss>`` and ``diverged_at`` (steps, or -1), ``accuracy`` (at probability 1/2; NaN
-        where targets are not 0 and 1), ``left`` and ``right`` (relative squared errors of the two
-        halves; NaN for more than one input), ``end.<name>[i,j]`` (where a varied initial parameter
-        ended), and the lists ``trace_steps``, ``trace`` (losses) and, for small nets, ``end`` (all
-        last parameters).
+        ``below_<loss>`` and ``diverged_at`` (steps, or -1), ``constant_loss`` and ``least_loss``
+        (of the best constant prediction, and the least there can be), ``threshold`` (below which a
+        training has converged; NaN where none is known) and ``threshold_at`` (the first step below
+        it, or -1), ``accuracy`` (share of rows whose class is right, of entries for independent
+        labels; NaN for values), ``left`` and ``right`` (relative squared errors of the two halves;
+        NaN for more than one input), ``end.<name>[i,j]`` (where a varied initial parameter ended),
+        and the lists ``trace_steps``, ``trace`` (losses) and, for small nets, ``end`` (all last
+        parameters).
 
     Raises:
         UserError: The cell cannot be built, or trains in a way that replicas cannot.
@@ -82,10 +89,13 @@ def train_part(
         raise UserError(f"a sweep trains toyml.tasks.Supervised; {type(task).__name__} is not one")
     initial = {name: values.to(device, dtype) for name, values in initial.items()}
     place(initial, part.settings)
-    x, y = (a.to(device, dtype) for a in data.arrays())
+    x, y = training_rows(data, task.loss, device, dtype)
     stack = Replicated(task.net.to(device, dtype), initial)
-    kept = trace_steps(steps, noted)
-    seen = seen_steps(steps, len(part), kept)
+    batch, kept = batches(data, x, y, steps), trace_steps(steps, noted)
+    whole = batch is not None or bool(behaviour(stack.template, x).on)
+    seen = kept if whole else seen_steps(steps, len(part), kept)
+    constant, least = bounds(task, x, y)
+    bound = definition.threshold(constant, least)
     outcome = train_replicas(
         stack,
         task.loss.to(device, dtype),
@@ -94,7 +104,8 @@ def train_part(
         y,
         steps,
         noted=seen.tolist(),
-        batch=batches(data, x, y, steps),
+        whole=whole,
+        batch=batch,
         compiled=task.compiled,
         progress=progress,
     )
@@ -111,7 +122,11 @@ def train_part(
         "loss": losses[-1],
         "first_loss": losses[0],
         **{f"loss_{step}": trace[kept == step][0] for step in noted},
-        **{f"below_{t:g}": first_step(seen, losses < t) for t in definition.thresholds},
+        **{f"below_{t:g}": first_step(seen, losses < t) for t in definition.below},
+        "constant_loss": np.full(len(part), constant),
+        "least_loss": np.full(len(part), least),
+        "threshold": np.full(len(part), bound),
+        "threshold_at": first_step(seen, losses < bound),
         "diverged_at": np.where((exploded >= 0) & ((lost < 0) | (exploded < lost)), exploded, lost),
         **quality(task, end, x, y),
         **ends(end, part.settings),
@@ -166,6 +181,34 @@ def where(config: Config) -> tuple[torch.device, torch.dtype]:
         raise UserError(f"trainer.accelerator is {accelerator}, and torch can use no GPU here")
     gpu = accelerator in ("gpu", "cuda") or (accelerator == "auto" and there)
     return torch.device("cuda" if gpu else "cpu"), dtypes[precision]
+
+
+def training_rows(
+    data: Any, loss: nn.Module, device: torch.device, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """Inputs [n, d], and targets in the form that the loss takes: [n, k] or numbers of classes [n].
+
+    Raises:
+        UserError: Data without ``arrays()``, or targets that are none of the loss's.
+    """
+    if not hasattr(data, "arrays"):
+        raise UserError(
+            f"{type(data).__name__} has no arrays(), so that replicas cannot all see its rows; "
+            "subclass toyml.data.InMemory"
+        )
+    x, y = data.arrays()
+    try:
+        y = loss_targets(loss, y)
+    except ValueError as error:
+        raise UserError(f"{type(data).__name__}: {error}") from error
+    return x.to(device, dtype), y.to(device, dtype) if y.is_floating_point() else y.to(device)
+
+
+def bounds(task: Supervised, x: Tensor, y: Tensor) -> tuple[float, float]:
+    """The best constant prediction's loss, and the least loss there can be: 0 unless known."""
+    width = try_forward(task.net, x[:2]).shape[-1]
+    least = least_squares_loss(task.net, task.loss, x, y)
+    return constant_loss(task.loss, y, width), 0.0 if least is None else least
 
 
 def batches(data: Any, x: Tensor, y: Tensor, steps: int) -> Block | None:
@@ -230,19 +273,17 @@ def quality(task: Supervised, end: Stack, x: Tensor, y: Tensor) -> dict[str, Any
     """Accuracy, and relative errors of the left and the right half, [r] each."""
     r = len(next(iter(end.values())))
     accuracy, left, right = (np.full(r, np.nan) for _ in range(3))
-    labels = bool(((y == 0) | (y == 1)).all())
-    curve = not labels and x.shape[1] == 1 and y.shape[1] == 1 and len(x) > 1
+    means = meaning(task.loss, y)
+    labels = means.kind != "value"
+    curve = not labels and x.shape[1:] == y.shape[1:] == (1,) and len(x) > 1
     # Outputs of all replicas at once would not fit the memory.
     size = max(1, 2**24 // max(1, y.numel()))
     for start in range(0, r if labels or curve else 0, size):
         some = slice(start, start + size)
         output = outputs(task.net, {name: values[some] for name, values in end.items()}, x)
-        if output.shape[1:] != y.shape:
-            break
         if labels:
-            right_class = (task.prediction(output) > 0.5) == (y > 0.5)
-            accuracy[some] = right_class.double().mean(dim=(1, 2)).cpu().numpy()
-        else:
+            accuracy[some] = means.right(output, y).cpu().numpy()
+        elif output.shape[1:] == y.shape:
             sides = side_errors(output, x, y).double().cpu().numpy()
             left[some], right[some] = sides[:, 0], sides[:, 1]
     return {"accuracy": accuracy, "left": left, "right": right}
@@ -276,7 +317,7 @@ def rehearse(config: Config, part: Part, noted: Sequence[int] = ()) -> int:
     settings = {key: values[:1] for key, values in part.settings.items()}
     initial = {name: values.to(device, dtype) for name, values in initial.items()}
     place(initial, settings)
-    x, y = (a.to(device, dtype) for a in data.arrays())
+    x, y = training_rows(data, task.loss, device, dtype)
     stack = Replicated(task.net.to(device, dtype), initial)
     refuse_coupling(build_optimizer(task, stack, changed, settings))
     block = batches(data, x, y, steps) or Block(x, y, steps, None, False, 0)

@@ -4,20 +4,24 @@ The definitions, in this order:
 
 - **diverged**: the loss was not finite at some step, or larger than ``explosion`` times its first
   value; the step is the first such step.
-- **converged**: the last loss is below ``converged``. Without a number it is judged against the
-  best training of the sweep: within ``share`` of the way down,
-  :math:`L_\text{best} + \text{share}\,(\tilde L_0 - L_\text{best})`, :math:`\tilde L_0` the median
-  first loss; of trainings with the same loss function and the same data, as others have other least
-  losses. The step is the first one below that loss (exact for a given number; else the first of the
-  steps at which the losses are kept).
+- **converged**: the last loss is below a threshold that does not depend on the other trainings:
+  ``converged``, or without a number :math:`L_\text{least} + \text{share}\,(L_\text{constant} -
+  L_\text{least})`, where :math:`L_\text{constant}` is what the best constant prediction gets and
+  :math:`L_\text{least}` is 0, or the exact minimum where it is known (mean squared error of a net
+  that is affine in its parameters). For squares that is an :math:`R^2` of 99 % with the default
+  share. So the best of many that learn nothing has not converged, and where noise keeps every
+  training above the threshold none has: those stop on a plateau. The step is the first one below
+  the threshold; of the kept ones, where all rows are looked at only there (mini-batches).
 - **plateau**: over the last tenth of the steps the loss stayed within ``flat`` of its last value,
   relatively. The step is the first kept one from which on it did. Plateaus are grouped into levels:
-  sorted by loss, a gap of more than ``gap``, relatively, starts a new level.
+  sorted by loss, a gap of more than ``gap``, relatively, starts a new level. It says that the loss
+  stayed where it was, not that a lower one can be reached.
 - **moving**: none of these; more steps may end anywhere. The step is the last one.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -38,8 +42,8 @@ class Definition:
     """When a training counts as what.
 
     Attributes:
-        converged: Loss below which a training has converged; ``None`` judges it against the best.
-        share: How far above the best, as a share of the way down, is still as good.
+        converged: Loss below which a training has converged; ``None`` takes ``share``.
+        share: What may be left of the way from the best constant's loss down to the least one.
         flat: Relative change of the loss over the last tenth that is none.
         gap: Relative gap between two levels.
         explosion: Loss, in units of the first one, from which on it counts as diverged.
@@ -65,11 +69,22 @@ class Definition:
         if not self.explosion > 1:
             raise UserError(f"outcomes.explosion is {self.explosion}; it has to be above 1")
 
-    @property
-    def thresholds(self) -> tuple[float, ...]:
-        """All losses whose first undershooting has to be seen while training."""
-        own = () if self.converged is None else (self.converged,)
-        return tuple(dict.fromkeys((*own, *self.below)))
+    def threshold(self, constant: float, least: float = 0.0) -> float:
+        """The loss below which a training has converged; NaN where none is known.
+
+        Args:
+            constant: Loss of the best constant prediction.
+            least: The least loss there can be.
+
+        Example:
+            >>> Definition().threshold(0.25)
+            0.0025
+        """
+        if self.converged is not None:
+            return self.converged
+        if not (math.isfinite(constant) and constant - least > 1e-9 * constant):
+            return math.nan
+        return least + self.share * (constant - least)
 
 
 class Outcomes(NamedTuple):
@@ -79,7 +94,7 @@ class Outcomes(NamedTuple):
         outcome: One of ``OUTCOMES`` each [r].
         step: The step that belongs to it [r].
         level: For plateaus the level, 0 the lowest; -1 otherwise [r].
-        threshold: The loss below which each counts as converged [r]; NaN where none could.
+        threshold: The loss below which each counts as converged [r]; NaN where none is known.
         levels: Name and loss of each level, lowest first.
     """
 
@@ -96,8 +111,8 @@ def judge(
     steps: NDArray[np.int64],
     trace: Array,
     diverged_at: NDArray[np.int64],
-    first_below: NDArray[np.int64] | None = None,
-    group: NDArray[np.int64] | None = None,
+    threshold: Array,
+    first_below: NDArray[np.int64],
 ) -> Outcomes:
     """Judge r trainings.
 
@@ -107,21 +122,15 @@ def judge(
         steps: The kept steps [r, t]; trainings may differ in length.
         trace: Losses at these steps [r, t].
         diverged_at: First step whose loss was not finite or exploded, or -1 [r].
-        first_below: Where ``definition.converged`` is a number, the first step below it, or -1 [r].
-        group: Number of the group of trainings whose losses can be compared [r]; one by default.
+        threshold: Loss below which each has converged, or NaN [r].
+        first_below: First step below it, or -1 [r].
     """
     r, last = len(losses), steps[:, -1]
     diverged = (diverged_at >= 0) | ~np.isfinite(losses)
-    threshold = np.full(r, np.nan)
-    for i in np.unique(group) if group is not None else (0,):
-        own = np.full(r, True) if group is None else group == i
-        left = own & ~diverged
-        threshold[own] = _threshold(definition, losses[left], trace[left, 0])
     with np.errstate(invalid="ignore"):
         converged = ~diverged & (losses < threshold)
         away = np.abs(trace - losses[:, None]) > definition.flat * np.abs(losses)[:, None]
         still = ~(away & (steps >= last[:, None] * 0.9)).any(axis=1)
-        below = trace < threshold[:, None]
     plateau = ~diverged & ~converged & still
     level, levels = _levels(definition, np.where(plateau, losses, np.nan))
     outcome = np.full(r, MOVING, dtype="<U9")  # as long as the longest
@@ -129,24 +138,11 @@ def judge(
     for chosen, name in ((diverged, DIVERGED), (converged, CONVERGED), (plateau, PLATEAU)):
         outcome[chosen] = name
     step[diverged] = np.where(diverged_at >= 0, diverged_at, last)[diverged]
-    at = np.where(below.any(axis=1), steps[np.arange(r), below.argmax(axis=1)], last)
-    if first_below is not None and definition.converged is not None:
-        at = np.where(first_below >= 0, first_below, last)
-    step[converged] = at[converged]
+    step[converged] = np.where(first_below >= 0, first_below, last)[converged]
     settled = steps.shape[1] - np.flip(away, axis=1).argmax(axis=1)
     settled[~away.any(axis=1)] = 0
     step[plateau] = steps[np.arange(r), np.minimum(settled, steps.shape[1] - 1)][plateau]
     return Outcomes(outcome, step, level, threshold, levels)
-
-
-def _threshold(definition: Definition, losses: Array, first: Array) -> float:
-    if definition.converged is not None:
-        return definition.converged
-    if not len(losses):
-        return float("nan")
-    best, start = float(losses.min()), float(np.nanmedian(first))
-    bound = best + definition.share * max(start - best, 0.0)
-    return float(np.nextafter(bound, np.inf))  # the best itself is below it, whatever the start
 
 
 def _levels(

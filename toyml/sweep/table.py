@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,13 +12,11 @@ from numpy.typing import NDArray
 from toyml.errors import UserError
 from toyml.sweep.keys import word
 from toyml.sweep.outcome import CONVERGED, OUTCOMES, PLATEAU, Definition, Outcomes, judge
+from toyml.sweep.record import NEVER
 from toyml.theory.proportion import wilson_interval
 
 if TYPE_CHECKING:
     import polars as pl  # a third of a second, which a fit need not spend
-
-ORDER_OF_ROWS = ("data.batch_size", "data.block_size", "data.shuffle")
-"""Settings of the data that leave the loss over all rows what it is."""
 
 LISTS = ("trace_steps", "trace", "end")
 """Columns of a part that the table leaves out."""
@@ -31,15 +29,16 @@ class Rate(NamedTuple):
         value: Value of the key.
         successes: Trainings that converged.
         trials: Trainings.
-        low: Lower end of the 95 % Wilson interval.
+        low: Lower end of the 95 % Wilson interval of the chance; ``None`` where there is no chance
+            to estimate.
         high: Upper end.
     """
 
     value: Any
     successes: int
     trials: int
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
     @property
     def share(self) -> float:
@@ -59,11 +58,10 @@ def outcome_table(parts: pl.DataFrame, definition: Definition) -> tuple[pl.DataF
         (the loss of its plateau; null otherwise); and the outcomes.
     """
     steps, trace = traces(parts)
-    below = None
-    if definition.converged is not None:
-        below = parts[f"below_{definition.converged:g}"].to_numpy()
-    lost, group = parts["diverged_at"].to_numpy(), comparable(parts)
-    found = judge(definition, parts["loss"].to_numpy(), steps, trace, lost, below, group)
+    lost = parts["diverged_at"].to_numpy()
+    bound = filled(parts, "threshold", definition.threshold(math.nan))
+    below = filled(parts, "threshold_at", NEVER)
+    found = judge(definition, parts["loss"].to_numpy(), steps, trace, lost, bound, below)
     names = np.array([name for name, _ in found.levels] + [""])
     levels = [str(names[i]) if i >= 0 else None for i in found.level]
     import polars as pl
@@ -76,17 +74,11 @@ def outcome_table(parts: pl.DataFrame, definition: Definition) -> tuple[pl.DataF
     return parts.drop([c for c in LISTS if c in parts.columns]).with_columns(columns), found
 
 
-def comparable(parts: pl.DataFrame) -> NDArray[np.int64]:
-    """Number of the group of trainings with the same loss function and the same data [r]."""
-    keys = [
-        key
-        for key in parts.columns
-        if re.match(r"(model\.loss|data)(\.|$)", key) and key not in ORDER_OF_ROWS
-    ]
-    if not keys:
-        return np.zeros(len(parts), dtype=np.int64)
-    of: dict[tuple[Any, ...], int] = {}
-    return np.array([of.setdefault(row, len(of)) for row in parts.select(keys).iter_rows()])
+def filled(parts: pl.DataFrame, name: str, value: float) -> NDArray[Any]:
+    """A column, with a value where parts that an older version trained have none."""
+    if name not in parts.columns:
+        return np.full(len(parts), value)
+    return parts[name].fill_null(value).to_numpy()
 
 
 def traces(parts: pl.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -132,11 +124,23 @@ def rates(table: pl.DataFrame, key: str | None) -> list[Rate]:
     if key is not None:
         values = table[key].unique(maintain_order=True).to_list()
         groups = [(value, rows_with(table, key, value)) for value in values]
-    found = []
-    for value, rows in groups:
-        successes = int((rows["outcome"] == CONVERGED).sum())
-        found.append(Rate(value, successes, len(rows), *wilson_interval(successes, len(rows))))
-    return found
+    return [rate(value, rows) for value, rows in groups]
+
+
+def rate(value: Any, rows: pl.DataFrame, outcome: str = CONVERGED) -> Rate:
+    """The share of rows with an outcome."""
+    successes = int((rows["outcome"] == outcome).sum())
+    low, high = wilson_interval(successes, len(rows)) if by_chance(rows) else (None, None)
+    return Rate(value, successes, len(rows), low, high)
+
+
+def by_chance(rows: pl.DataFrame) -> bool:
+    """Whether rows are draws of one chance: seeds of one setting that make a difference.
+
+    A grid has nothing random in it, and settings that are pooled have a chance each.
+    """
+    seeds = len(rows) > 1 and rows["seed"].n_unique() == len(rows)
+    return seeds and rows.select("first_loss", "loss").n_unique() > 1
 
 
 def counts(table: pl.DataFrame) -> dict[str, int]:

@@ -24,7 +24,7 @@ from toyml.theory.margin import (
     support_vector_log_ratios,
     support_vectors,
 )
-from toyml.theory.proportion import wilson_interval
+from toyml.theory.proportion import binomial_test, fisher_test, wilson_interval
 from toyml.theory.quadratic import (
     companion_matrix,
     optimal_learning_rate,
@@ -55,9 +55,11 @@ __all__ = [
     "angle",
     "best_line",
     "best_strip",
+    "binomial_test",
     "companion_matrix",
     "descent_asymptote",
     "distances",
+    "fisher_test",
     "fit_log_t",
     "huber_minimizer",
     "l1_minimizer",
