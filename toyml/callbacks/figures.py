@@ -133,14 +133,19 @@ class Parameters(Figure):
     def draw(self, run: Run) -> Drawing:
         """Draw what the page's panel draws, in both times."""
         view = weights_view(run, 2000, self.most)
+        # In the order of the tensors above, which then have the same colors.
+        names = dict.fromkeys([*(n.split("[")[0] for n in view.names), *view.norms])
+        norms = {name: view.norms[name] for name in names if name != "all parameters"}
+        norms["all parameters"] = view.norms["all parameters"]
         canvas = plots.new_figure(11.5, 8.0)
         axes = canvas.subplots(2, 2)
         for column, log_time in enumerate((False, True)):
             top, bottom = axes[:, column]
             plots.plot_parameters(top, view.steps, view.values, view.names, log_time=log_time)
-            plots.plot_curves(
-                bottom, view.steps, view.norms, quantity="Euclidean norm", log_time=log_time
+            lines = plots.plot_curves(
+                bottom, view.steps, norms, quantity="Euclidean norm", log_time=log_time
             )
+            lines[-1].set(color=plots.STYLE.ink, linestyle="-")
             kind = "logarithmic" if log_time else "linear"
             plots.set_title(top, f"Parameters, {kind} time")
             plots.set_title(bottom, f"Norms, {kind} time")
