@@ -31,6 +31,7 @@ UPDATES = (
 
 UPDATING = (
     "training_step",
+    "forward",
     "configure_optimizers",
     "backward",
     "configure_gradient_clipping",

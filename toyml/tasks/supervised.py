@@ -255,7 +255,7 @@ class Supervised(pl.LightningModule):
             return {}
         x, y = rows
         with generators_kept(x.device), torch.no_grad(), evaluating(self.net):
-            output = torch.cat([self.net(piece) for piece in x.split(ROWS_AT_ONCE)])  # type: ignore[no-untyped-call]
+            output = torch.cat([self(piece) for piece in x.split(ROWS_AT_ONCE)])  # type: ignore[no-untyped-call]
             return {"loss": float(self.loss(output, y)), **self.measure(output, y)}
 
     def _source(self) -> Any:
@@ -284,7 +284,7 @@ class Supervised(pl.LightningModule):
         x, y = x.to(own.device), y.to(own.device)
         with torch.random.fork_rng(devices=[]), torch.no_grad(), evaluating(self.net):
             try:
-                output = torch.cat([self.net(piece) for piece in x.split(ROWS_AT_ONCE)])  # type: ignore[no-untyped-call]
+                output = torch.cat([self(piece) for piece in x.split(ROWS_AT_ONCE)])  # type: ignore[no-untyped-call]
             except (RuntimeError, ValueError, TypeError, IndexError) as error:
                 words = " ".join(str(error).split())
                 raise UserError(
@@ -459,6 +459,8 @@ class Supervised(pl.LightningModule):
     def forward(self, x: Tensor) -> Tensor:
         """The net's output [n, k]."""
         return self.net(x)  # type: ignore[no-any-return]
+
+    forward.takes_blocks = True  # type: ignore[attr-defined]
 
     def prediction(self, output: Tensor) -> Tensor:
         """What the output says: probabilities where the loss works on logits."""
