@@ -79,6 +79,42 @@ def test_the_log_holds_quantiles_at_every_logged_step(tmp_path: Path) -> None:
     assert run.summary["route"] == task.route
 
 
+def test_mini_batches_are_logged_over_all_rows(tmp_path: Path) -> None:
+    fit = trainer(tmp_path, 30, log_every_n_steps=7)
+    task = replicas()
+    fit.fit(task, data(batch_size=5))
+    run = Run(fit.logger.folder, task, fit.datamodule)
+    logged = run.metrics["loss"]
+    assert logged["step"] == [0, 7, 14, 21, 28, 30]
+    for step, value in zip(logged["step"], logged["value"], strict=True):
+        state = run.trajectory.at(step)
+        losses = [
+            nn.functional.binary_cross_entropy_with_logits(
+                torch.func.functional_call(net(), {k: v[i] for k, v in state.items()}, (POINTS,)),
+                TARGETS,
+            ).item()
+            for i in range(3)
+        ]
+        assert value == pytest.approx(sorted(losses)[1], rel=1e-5)
+
+
+def test_numbers_of_classes_train_as_one_hot_rows_do(tmp_path: Path) -> None:
+    numbers = torch.arange(23) % 3
+    found = []
+    for i, y in enumerate((numbers, numbers[:, None], torch.eye(3)[numbers])):
+        task = Replicas(
+            lambda: MLP([2, 4, 3], nn.Tanh()),
+            nn.CrossEntropyLoss(),
+            partial(torch.optim.SGD, lr=0.1),
+            replicas=2,
+        )
+        fit = trainer(tmp_path / str(i), 20)
+        fit.fit(task, Rows(POINTS, y))
+        found.append(Run(fit.logger.folder, task, fit.datamodule).trajectory.parameters.flat)
+    assert (found[0] == found[1]).all()
+    assert (found[0] == found[2]).all()
+
+
 @pytest.mark.parametrize("kind", [optim.SGD, optim.Adam, torch.optim.RMSprop])
 def test_a_continued_fit_gives_the_bits_of_one_in_a_piece(tmp_path: Path, kind: Any) -> None:
     chosen: dict[str, Any] = {"lr": 0.05 if kind is torch.optim.RMSprop else [0.01, 0.1, 0.05]}

@@ -56,7 +56,7 @@ def behaviour(net: nn.Module, x: Tensor) -> Behaviour:
 
     Args:
         net: The net.
-        x: Inputs [n, ...] in its precision; the first 256 rows are used.
+        x: Inputs [n, ...]; the first 256 rows are used, in the precision of the net.
 
     Example:
         >>> behaviour(nn.Sequential(nn.Linear(2, 9), nn.Dropout(0.5)), torch.ones(4, 2)).on
@@ -64,8 +64,9 @@ def behaviour(net: nn.Module, x: Tensor) -> Behaviour:
         >>> behaviour(nn.BatchNorm1d(2), torch.ones(4, 2)).buffers
         ('running_mean', 'running_var', 'num_batches_tracked')
     """
-    x = x[:MOST_ROWS]
     twin = copy.deepcopy(net)
+    own = next(twin.parameters(), x)
+    x = x[:MOST_ROWS].to(own) if x.is_floating_point() else x[:MOST_ROWS].to(own.device)
     before = {name: b.clone() for name, b in twin.named_buffers()}
     chance = mode = False
     changed: set[str] = set()

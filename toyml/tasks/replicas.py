@@ -18,7 +18,9 @@ from torch.func import functional_call
 from toyml import engine
 from toyml.engine.route import block_end, count_steps
 from toyml.errors import UserError
+from toyml.measures.behaviour import behaviour
 from toyml.measures.forward import evaluating
+from toyml.measures.meaning import loss_targets
 from toyml.replicas import Replicated, Training, seeded_parameters
 from toyml.replicas.eager import evaluation
 from toyml.replicas.mapped import step_bytes
@@ -34,7 +36,7 @@ class Replicas(pl.LightningModule):
     they stand in the trajectory. Settings of the optimizer may differ per replica:
     ``toyml.optim.SGD``, ``Adam`` and ``AdamW`` take lists of R numbers.
 
-    Logged are, over the replicas whose loss is finite, the median ``loss`` and the quantiles
+    Logged are, of the losses over all rows that are finite, the median ``loss`` and the quantiles
     ``loss_10`` and ``loss_90``, and ``diverged``, the number of the others.
 
     Args:
@@ -91,6 +93,7 @@ class Replicas(pl.LightningModule):
         self._build_optimizer()
         self._training: tuple[pl.Trainer, Training] | None = None
         self._diverged: Tensor | None = None
+        self._whole = True  # whether a step sees all rows as they are evaluated
 
     @property  # type: ignore[misc]  # the base class can also be told; here it follows
     def automatic_optimization(self) -> bool:
@@ -134,7 +137,8 @@ class Replicas(pl.LightningModule):
         if batch is None:
             return
         parameter = next(self.net.parameters())
-        x, y = (a.to(parameter) if a.is_floating_point() else a for a in batch)
+        x, y = batch
+        x, y = (a.to(parameter) if a.is_floating_point() else a for a in (x, self.targets(y)))
         with torch.random.fork_rng(devices=[]), torch.no_grad(), evaluating(self.net.template):
             try:
                 functional_call(self.net.template, self.net.replica(0), (x,))
@@ -209,10 +213,17 @@ class Replicas(pl.LightningModule):
         observers = [c for c in trainer.callbacks if isinstance(c, engine.StepObserver)]
         asked = [observer.wanted(first + 1, last) for observer in observers]
         recorded = np.unique(np.concatenate([*asked, np.zeros(0, np.int64)]).astype(np.int64))
+        every = trainer.log_every_n_steps or last + 1
+        due = list(range(first + -first % every, last, every))
+        whole = self._whole
+        if not whole and due:
+            # A step sees its batch alone: all rows are looked at before it, as for one net.
+            if due[0] == first:
+                self.log_row(first, training.losses())
+            last = next((step for step in due if step > first), last)
         stop = training.portion(first, last, recorded.tolist())
         recorded = recorded[recorded <= stop]
-        every = trainer.log_every_n_steps or last + 1
-        noted = list(range(first + -first % every, stop, every))
+        noted = [step for step in due if step < stop] if whole else []
         seen = training.run(first, stop, noted, recorded.tolist())
         count_steps(trainer, stop - first)
         if len(recorded):
@@ -230,6 +241,8 @@ class Replicas(pl.LightningModule):
         """The training of the current fit; made when its optimizer and device are known."""
         if self._training is None or self._training[0] is not self.trainer:
             optimizer: Any = self.optimizers(use_pl_optimizer=False)
+            block.y = self.targets(block.y)
+            self._whole = block.full and not behaviour(self.net.template, block.x).on
             training = Training(self.net, self.loss, optimizer, block, self.compiled, self.memory)
             if self._diverged is not None:
                 training.diverged = self._diverged
@@ -275,8 +288,20 @@ class Replicas(pl.LightningModule):
         outputs: Tensor = self(batch[0])
         return outputs
 
+    def targets(self, y: Tensor) -> Tensor:
+        """Targets in the form that the loss takes (:func:`toyml.measures.loss_targets`).
+
+        Raises:
+            UserError: They are no classes, and the loss takes classes.
+        """
+        try:
+            return loss_targets(self.loss, y)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+
     def _evaluate(self, batch: Any, stage: str) -> None:
         x, y = batch
+        y = self.targets(y)
         losses = evaluation(self.net, self.loss)(dict(self.net.named_parameters()), x, y)
         values = {f"{stage}_{name}": value for name, value in summary(losses).items()}
         fitting = self.trainer.state.fn == "fit"
