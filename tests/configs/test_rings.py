@@ -67,8 +67,9 @@ def test_five_units_are_drawn_in_all_combinations(fit: Fit) -> None:
 
 
 @pytest.mark.slow
-def test_over_seeds(fit: Fit) -> None:
-    sweep = main(["sweep", "--config", str(ROOT / "configs/rings_seeds.yaml")])
+@pytest.mark.parametrize("seeds", [[], ["--seeds", "range(32,64)"]])
+def test_over_seeds(fit: Fit, seeds: list[str]) -> None:
+    sweep = main(["sweep", "--config", str(ROOT / "configs/rings_seeds.yaml"), *seeds])
     assert isinstance(sweep, Sweep)
     assert verdicts(sweep) == ["holds"] * 21
     assert figures(sweep) == {"sweep_rates", "sweep_outcomes", "sweep_steps"}
