@@ -17,7 +17,6 @@ __version__ = "0.1.0"
 __all__ = ["Run", "__version__"]
 
 
-
 def _take_one_thread() -> None:
     """Let torch take one thread unless a number was chosen: a second makes a toy step slower.
 
