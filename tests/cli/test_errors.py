@@ -61,6 +61,7 @@ WRONG = [
     (f"{PERCEPTRON} --model.loss torch.nn.ReLU", "ReLU does not take"),
     (f"{PERCEPTRON} --model.loss.reduction none", "where one number is needed"),
     (f"{PERCEPTRON} --model.net 2", "model.net is 2: expected a class path"),
+    (f"{PERCEPTRON} --trainer.callbacks+=BatchSizeFinder", "set data.batch_size"),
     (f"{PERCEPTRON} --model.optimizer.lr [0.1]", "lr is [0.1"),
     (f"{PERCEPTRON} --model.loss.weight abc", "model.loss.weight is abc"),
     (f"{PERCEPTRON} --model.loss.weight [[1],[1,2]]", "no list of numbers"),

@@ -24,6 +24,7 @@ import yaml
 from jsonargparse import Namespace, dict_to_namespace
 from jsonargparse.typing import register_type
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import LearningRateFinder
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
@@ -77,7 +78,22 @@ class SaveConfig(SaveConfigCallback):
         folder = run_folder(trainer)
         if not trainer.is_global_zero:
             return
-        text = dump(self.parser, self.config)
+        config = copy.deepcopy(self.config)
+        if (found := getattr(pl_module, "found_lr", None)) is not None:
+            config["model.init_args.optimizer.init_args.lr"] = found
+            print(
+                f"toyml: LearningRateFinder found lr {found:.6g}; the fit and config.yaml take it"
+            )
+        elif any(
+            isinstance(callback, LearningRateFinder)
+            and callback.optimal_lr is not None
+            and callback.optimal_lr.suggestion() is None
+            for callback in trainer.callbacks  # type: ignore[attr-defined]
+        ):
+            print(
+                "toyml: LearningRateFinder found no lr in so few steps; the fit takes the config's"
+            )
+        text = dump(self.parser, config)
         path = folder / "config.yaml"
         if path.exists() and path.read_text(encoding="utf-8") != text:
             # Written before the new one replaces it: a kill in between leaves both the same.
@@ -289,6 +305,11 @@ class ToymlCLI(LightningCLI):
 
     def _check(self, config: Namespace) -> None:
         trainer = config.trainer
+        if any("BatchSizeFinder" in callback.class_path for callback in trainer.callbacks or []):
+            raise UserError(
+                "BatchSizeFinder looks for the largest batch that fits into memory, and toyml's "
+                "data are there as a whole; leave it out and set data.batch_size"
+            )
         if trainer.accumulate_grad_batches < 1:
             raise UserError(
                 f"trainer.accumulate_grad_batches is {trainer.accumulate_grad_batches}; "

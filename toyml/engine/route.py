@@ -94,6 +94,8 @@ def obstacle(task: pl.LightningModule) -> str | None:
         if is_overridden(hook, task, pl.LightningModule):
             return f"{type(task).__name__} overrides {hook}"
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, stock.LearningRateFinder):
+            return "callback LearningRateFinder tries a learning rate on each batch"
         if isinstance(callback, (*BLOCKWISE_CALLBACKS, StepObserver)) or getattr(
             callback, "blockwise", False
         ):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 import warnings
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.callbacks import LearningRateFinder
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
@@ -102,6 +104,7 @@ class Supervised(pl.LightningModule):
         self._held_out: list[tuple[Tensor, Tensor]] = []
         self.behaviour: Behaviour | None = None
         self.batch_loss: float | None = None  # of the ordinary step that is under way
+        self.found_lr: float | None = None
         self.was_compiled: bool | None = None
         self._training: tuple[pl.Trainer, engine.Training | None, str] | None = None
 
@@ -170,6 +173,7 @@ class Supervised(pl.LightningModule):
         Raises:
             UserError: The scheduler refuses its settings, or ends before the fit does.
         """
+        self._see_finder()
         optimizer = self._build_optimizer()
         if self.lr_scheduler is None:
             return optimizer
@@ -179,6 +183,31 @@ class Supervised(pl.LightningModule):
         if self.automatic_optimization:
             scheduler = {"scheduler": scheduler, "interval": "step", "monitor": "batch_loss"}
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
+
+    @property
+    def lr(self) -> float:
+        """The optimizer's learning rate; Lightning's LearningRateFinder sets the one it found."""
+        return float(self._build_optimizer().param_groups[0]["lr"])
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        self.optimizer, self.found_lr = functools.partial(self.optimizer, lr=value), value  # type: ignore[call-arg]
+
+    def _see_finder(self) -> None:
+        """Refuse a LearningRateFinder where the rate it finds would not be that of the fit."""
+        callbacks = [] if self._trainer is None else self._trainer.callbacks  # type: ignore[attr-defined]
+        if not any(isinstance(callback, LearningRateFinder) for callback in callbacks):
+            return
+        if self.lr_scheduler is not None:
+            raise UserError(
+                "LearningRateFinder finds one learning rate, and model.lr_scheduler sets others; "
+                "leave one of the two out"
+            )
+        if self.trainer.ckpt_path is not None:
+            raise UserError(
+                "LearningRateFinder works before the first step, and this fit goes on from a "
+                "checkpoint; leave it out (the config.yaml of that run holds the rate it found)"
+            )
 
     @property
     def steps_asked(self) -> float:
@@ -421,6 +450,7 @@ class Supervised(pl.LightningModule):
                 this fit's cannot go on from.
         """
         self._check_checkpoint(checkpoint)
+        self._logged = -1
         fitting = self._trainer is not None and self.trainer.state.fn == "fit"
         if fitting and "optimizer_states" in checkpoint:
             words = schedule.go_on(checkpoint, self._build_optimizer, self.lr_scheduler)
