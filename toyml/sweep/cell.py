@@ -29,6 +29,7 @@ from toyml.sweep.record import diverged_at, first_step, seen_steps, trace_steps
 from toyml.sweep.start import Stack, entry, place, starts
 from toyml.sweep.table import LISTS
 from toyml.tasks import Supervised
+from toyml.tasks.trial import try_rows
 
 PER_REPLICA: Mapping[type[torch.optim.Optimizer], Callable[..., torch.optim.Optimizer]] = {
     torch.optim.SGD: optim.SGD,
@@ -321,7 +322,7 @@ def rehearse(config: Config, part: Part, noted: Sequence[int] = ()) -> int:
     stack = Replicated(task.net.to(device, dtype), initial)
     refuse_coupling(build_optimizer(task, stack, changed, settings))
     block = batches(data, x, y, steps) or Block(x, y, steps, None, False, 0)
-    task._check_shapes(try_forward(stack.template, x[:2]), y[:2])
+    try_rows(task, x, y)
     step_bytes(stack, task.loss, block)
     return sum(values.numel() * values.element_size() for values in initial.values())
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import math
-import warnings
 from typing import Any
 
 import lightning.pytorch as pl
@@ -23,7 +21,6 @@ from toyml.errors import UserError
 from toyml.measures.behaviour import Behaviour, behaviour, generators_kept
 from toyml.measures.forward import evaluating
 from toyml.measures.meaning import (
-    BY_CLASS,
     Meaning,
     class_numbers,
     loss_targets,
@@ -31,9 +28,7 @@ from toyml.measures.meaning import (
     prediction,
 )
 from toyml.tasks.logged import LossRows
-
-ROWS_AT_ONCE = 2**16
-"""Rows that the net sees at once where all are looked at."""
+from toyml.tasks.trial import ROWS_AT_ONCE, check_shapes, try_rows
 
 
 class Supervised(pl.LightningModule):
@@ -311,82 +306,8 @@ class Supervised(pl.LightningModule):
         if not given or not single:
             x, y = (a.to(own.dtype) if a.is_floating_point() else a for a in (x, y))
         x, y = x.to(own.device), y.to(own.device)
-        with torch.random.fork_rng(devices=[]), torch.no_grad(), evaluating(self.net):
-            try:
-                output = torch.cat([self(piece) for piece in x.split(ROWS_AT_ONCE)])  # type: ignore[no-untyped-call]
-            except (RuntimeError, ValueError, TypeError, IndexError) as error:
-                words = " ".join(str(error).split())
-                raise UserError(
-                    f"the net does not take inputs of shape {list(x.shape)} and type "
-                    f"{str(x.dtype).removeprefix('torch.')} ({words}); give its first layer "
-                    f"{x.shape[-1]} inputs, or reshape them"
-                ) from error
-            self._check_shapes(output, y)
-            if isinstance(self.loss, nn.BCELoss):
-                self._check_probabilities(output, x)
-            self._check_loss(output, y)
-        self._check_metrics(output, y)
+        try_rows(self, x, y)
         return x, y
-
-    def _check_probabilities(self, output: Tensor, x: Tensor) -> None:
-        """Refuse BCELoss on a net whose outputs can leave 0 to 1, now or after some steps."""
-        larger = copy.deepcopy(self.net)
-        for p in larger.parameters():
-            p.copy_(10 * torch.randn(p.shape).to(p))
-        for found in (output, larger(x[:ROWS_AT_ONCE])):
-            outside = found[(found < 0) | (found > 1)]
-            if len(outside):
-                raise UserError(
-                    "BCELoss takes probabilities, and this net can put out "
-                    f"{float(outside[0]):.3g}; end it with torch.nn.Sigmoid, or take "
-                    "torch.nn.BCEWithLogitsLoss"
-                )
-
-    def _check_metrics(self, output: Tensor, y: Tensor) -> None:
-        """Refuse a metric that does not take these targets, or gives no single number."""
-        self._meaning = self._meaning or meaning(self.loss, y)
-        for name, metric in self.metrics.items():
-            assert isinstance(metric, Metric)
-            kind = type(metric).__name__
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # about values that a fit has not reached yet
-                    value = self._measured(metric, output, y)
-                    metric.reset()
-            except (RuntimeError, ValueError, TypeError, IndexError) as error:
-                words = " ".join(str(error).split())
-                raise UserError(
-                    f"metric {name!r} ({kind}) does not take predictions {list(output.shape)} and "
-                    f"targets {list(y.shape)} from {float(y.min()):g} to {float(y.max()):g} "
-                    f"({words}); choose another in model.metrics"
-                ) from error
-            if not isinstance(value, Tensor) or value.numel() != 1:
-                shape = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
-                raise UserError(
-                    f"metric {name!r} ({kind}) gives {shape} where one number is needed; set its "
-                    "average"
-                )
-
-    def _check_loss(self, output: Tensor, y: Tensor) -> None:
-        """Refuse what is no loss for these targets."""
-        name = type(self.loss).__name__
-        try:
-            with torch.no_grad():
-                value = self.loss(output, y)
-        except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
-            words = " ".join(str(error).split())
-            raise UserError(
-                f"{name} does not take an output {list(output.shape)} and targets {list(y.shape)} "
-                f"of type {str(y.dtype).removeprefix('torch.')} ({words}); choose another "
-                "model.loss, output or type (y.float())"
-            ) from error
-        if not isinstance(value, Tensor) or value.dim() != 0:
-            shape = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            raise UserError(
-                f"{name} gives {shape} where one number is needed; use a loss with reduction=mean"
-            )
-        if not value.is_floating_point():
-            raise UserError(f"{name} of targets {y.dtype} is {value.dtype}; hand over y.float()")
 
     def targets(self, y: Tensor) -> Tensor:
         """Targets in the form that the loss takes (:func:`toyml.measures.loss_targets`).
@@ -398,39 +319,6 @@ class Supervised(pl.LightningModule):
             return loss_targets(self.loss, y)
         except ValueError as error:
             raise UserError(str(error)) from error
-
-    def _check_shapes(self, output: Tensor, y: Tensor) -> None:
-        name = type(self.loss).__name__
-        if isinstance(self.loss, nn.CrossEntropyLoss) and output.shape[-1] == 1:
-            raise UserError(
-                "CrossEntropyLoss on one output is 0 whatever the weights are; use "
-                "BCEWithLogitsLoss, or one output per class"
-            )
-        if y.ndim == 1 and not y.is_floating_point() and output.ndim > 1:
-            classes, most = output.shape[1], int(y.max()) if len(y) else 0
-            ignored = getattr(self.loss, "ignore_index", None)
-            if isinstance(self.loss, tuple(BY_CLASS)) and len(output) == len(y):
-                wrong = y[((y < 0) | (y >= classes)) & (y != ignored)]
-                if len(wrong):
-                    raise UserError(
-                        f"a target is class {int(wrong[0])}, and the net has {classes} outputs for "
-                        f"classes 0 to {classes - 1}; make the last layer {max(most, 1) + 1} wide"
-                    )
-                return
-        if output.shape == y.shape:
-            return
-        if y.ndim == 1:
-            way = "reshape the targets to [n, 1] (y[:, None])"
-        elif output.ndim == 2 and y.ndim == 2 and len(output) == len(y):
-            way = f"make the last layer {y.shape[-1]} wide or reshape the targets"
-        else:
-            way = "reshape the output or the targets"
-        if isinstance(self.loss, tuple(BY_CLASS)):
-            way = "give one output per class, and targets that are class numbers or one-hot rows"
-        raise UserError(
-            f"the net's output has shape {list(output.shape)} but the targets have "
-            f"{list(y.shape)}; {name} would broadcast them to a wrong loss: {way}"
-        )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Remember by which route and which optimizer the steps were run."""
@@ -512,7 +400,7 @@ class Supervised(pl.LightningModule):
         x, y = batch
         y = self.targets(y)
         output = self(x)
-        self._check_shapes(output, y)
+        check_shapes(self.loss, output, y)
         try:
             loss = self.loss(output, y)
         except RuntimeError:
@@ -564,10 +452,11 @@ class Supervised(pl.LightningModule):
         values = {}
         for name, metric in self.metrics.items():
             assert isinstance(metric, Metric)
-            values[name] = float(self._measured(metric, output, y))
+            values[name] = float(self.measured(metric, output, y))
         return values
 
-    def _measured(self, metric: Metric, output: Tensor, y: Tensor) -> Any:
+    def measured(self, metric: Metric, output: Tensor, y: Tensor) -> Any:
+        """One metric of one output."""
         said = self.prediction(output)
         self._meaning = self._meaning or meaning(self.loss, y)
         if self._meaning.kind == "classes":
@@ -604,7 +493,7 @@ class Supervised(pl.LightningModule):
         x, y = batch
         y = self.targets(y)
         output = self(x)
-        self._check_shapes(output, y)
+        check_shapes(self.loss, output, y)
         self._held_out.append((output, y))
 
     def _evaluate(self, stage: str) -> None:
