@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from toyml import measures
 from toyml.claims import NotApplicable
 from toyml.errors import UserError
 from toyml.run import Run
@@ -59,11 +59,31 @@ def evaluated(run: Run, most: int) -> tuple[NDArray[np.int64], NDArray[np.float6
     if not len(chosen):
         return None
     try:
-        x, y = run.data
-        values = measures.losses(run.net, run.loss, run.trajectory.select(chosen), x, y)
+        values = losses_at(run, chosen)
     except (UserError, ValueError, RuntimeError):
         return None
-    return run.trajectory.steps[chosen], values.double().numpy(), type(run.loss).__name__
+    return run.trajectory.steps[chosen], values, type(run.loss).__name__
+
+
+def losses_at(run: Run, chosen: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The loss over all rows at snapshots [t]; NaN where parameters or outputs are not finite.
+
+    Raises:
+        UserError: There is no loss module, or there are no rows.
+        ValueError: Net, rows and loss do not belong together.
+    """
+    values = np.full(len(chosen), np.nan)
+    finite = np.flatnonzero(np.isfinite(run.trajectory.parameters.flat[chosen]).all(1))
+    if not len(finite):
+        return values
+    try:
+        values[finite] = run.losses(chosen[finite])
+    except RuntimeError:  # BCELoss refuses an output that is no number, others return NaN
+        values[finite[:1]] = run.losses(chosen[finite[:1]])
+        for i in finite[1:]:
+            with suppress(RuntimeError):
+                values[i] = run.losses(chosen[[i]])[0]
+    return values
 
 
 def logged(run: Run) -> tuple[NDArray[np.int64], NDArray[np.float64], str]:
