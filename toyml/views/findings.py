@@ -297,7 +297,8 @@ def ending(run: Run, steps: Steps, losses: Losses, level: float, evaluated: bool
             return End(PLATEAU, last, f"{words} {only}" if least else words, least)
         if least:
             return End(CONVERGED, last, f"It converged: {moved}{stays}. {only}", least)
-        return End(PLATEAU, last, f"It is on a plateau at {format_value(end)}: {moved}{stays}.")
+        words = f"It is on a plateau at {format_value(end)}: {moved}{stays}."
+        return End(PLATEAU, last, words + beside_constant(end, level))
     before = float(tail[0])
     high = float(tail.max())
     if end < before and high <= before * 1.1:
