@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 
 from tests.conftest import ROOT
 from toyml import Run
+from toyml.cli import main
 from toyml.errors import UserError
 from toyml.run import lookup
+from toyml.trajectory import record_type
 
 FILES = [
     "config.yaml",
@@ -427,3 +429,65 @@ def test_the_summary_is_changed_key_by_key(whole: Path, scratch: Path) -> None:
     text = (folder / "summary.json").read_text()
     json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
     assert not list(folder.glob("*.part"))
+
+
+NORMED = """
+from torch import nn
+
+class Normed(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 1))
+"""
+MOONS = """
+model:
+  class_path: toyml.tasks.Supervised
+  init_args:
+    net: normed.Normed
+    loss: torch.nn.BCEWithLogitsLoss
+    metrics: {accuracy: torchmetrics.classification.BinaryAccuracy}
+    optimizer: {class_path: torch.optim.SGD, init_args: {lr: 0.1, momentum: 0.9}}
+data: {class_path: toyml.data.Moons, init_args: {n: 200, noise: 0.1}}
+trainer:
+  max_steps: 300
+  enable_progress_bar: false
+  callbacks+: [toyml.callbacks.Recorder]
+"""
+
+
+@pytest.fixture
+def normed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a run of a net with batch norm on two moons."""
+    (tmp_path / "normed.py").write_text(NORMED)
+    (tmp_path / "config.yaml").write_text(MOONS)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    main(["fit", "--config", "config.yaml"])
+    return tmp_path / "runs/config/version_0"
+
+
+def test_a_net_with_batch_norm_comes_back_trained_at_every_step(normed: Path) -> None:
+    run = Run.load(normed, trust=True)
+    assert run.losses([0, 300]) == pytest.approx([0.6993, 0.0616], abs=5e-5)
+    assert run.metrics["loss"]["value"][0] == pytest.approx(0.6993, abs=5e-5)
+    x, y = run.data
+    with torch.no_grad():
+        output = run.net.eval()(x)
+    assert run.loss(output, y).item() == pytest.approx(0.0616, abs=5e-5)
+    assert run.meaning.right(output, y).item() == 0.985
+    assert run.metrics["accuracy"]["value"][-1] == pytest.approx(0.985)
+
+
+def test_a_run_recorded_without_running_statistics_says_so(normed: Path) -> None:
+    """Folders of versions that kept parameters alone open, and show no net that never was."""
+    folder = normed / "trajectory"
+    layout = json.loads((folder / "layout.json").read_text())
+    rows = np.fromfile(folder / "rows.bin", record_type(layout))
+    layout.pop("buffers")
+    older = np.zeros(len(rows), record_type(layout))
+    older["step"], older["parameters"] = rows["step"], rows["parameters"]
+    older.tofile(folder / "rows.bin")
+    (folder / "layout.json").write_text(json.dumps(layout))
+    run = Run.load(normed, trust=True)
+    assert run.trajectory.select()["0.weight"].shape == (301, 8, 2)
+    with pytest.raises(UserError, match=r"recorded without 1\.running_mean, 1\.running_var"):
+        run.losses([0])

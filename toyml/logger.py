@@ -42,6 +42,7 @@ class RunLogger(Logger):
         self.root, self.experiment_name = Path(root), experiment
         self._version = version
         self._metrics: Metrics | None = None
+        self.measured = False  # whether the task logs ``loss`` over all rows by itself
 
     @property
     def name(self) -> str:
@@ -100,6 +101,9 @@ class RunLogger(Logger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Append one row."""
+        if self.measured and "epoch" in metrics:
+            # From Lightning: what a training step of one's own calls loss is one batch's.
+            metrics = {name: value for name, value in metrics.items() if name != "loss"}
         _ = self.folder
         assert self._metrics is not None
         self._metrics.append(-1 if step is None else step, metrics)

@@ -57,6 +57,7 @@ class Run:
         self._task, self._datamodule = task, datamodule
         self._live = datamodule is not None  # its setup is done
         self._held: tuple[Tensor, Tensor] | None = None
+        self._lost: tuple[str, ...] = ()
         self.verdicts: list[Mapping[str, Any]] = []  # what the judges of one pass have found
 
     def _check(self) -> None:
@@ -163,14 +164,15 @@ class Run:
         source = str(self.folder / "config.yaml")
         built = instantiate(self.config, ("model", "data"), source, self.trust)
         task, self._datamodule = built["model"], built["data"]
-        dtype = next(iter(self.trajectory.select([-1]).values())).dtype
+        dtype = next(iter(self.trajectory.points([-1]).values())).dtype
         task.to(dtype)
-        net, last = network(task), self.trajectory.states([-1])
+        net, last = network(task), self.trajectory.select([-1])
         found = self.trajectory.constants | {name: values[0] for name, values in last.items()}
         with torch.no_grad():
             for name, held in (*net.named_parameters(), *net.named_buffers()):
                 if name not in found and not isinstance(held, nn.Parameter):
-                    continue  # recorded before buffers were
+                    self._lost += (name,)  # recorded before buffers were
+                    continue
                 if name not in found or found[name].shape != held.shape:
                     raise UserError(
                         f"{self.folder}: the trajectory does not hold the config's {name} "
@@ -181,8 +183,21 @@ class Run:
 
     @property
     def net(self) -> nn.Module:
-        """The module whose parameters the trajectory holds."""
-        return network(self.task)
+        """The module whose parameters the trajectory holds.
+
+        Raises:
+            UserError: It needs running statistics, and the run was recorded without them.
+        """
+        net = network(self.task)
+        if self._lost:
+            changed = [n for n in measures.behaviour(net, self.data[0]).buffers if n in self._lost]
+            self._lost = tuple(changed)
+        if self._lost:
+            raise UserError(
+                f"the run was recorded without {', '.join(self._lost)}, and the net's output "
+                "depends on them; fit it again to see what it says"
+            )
+        return net
 
     @property
     def loss(self) -> nn.Module:
@@ -225,14 +240,12 @@ class Run:
     def meaning(self) -> measures.Meaning:
         """What the net's outputs mean: classes, labels or values, and where they are undecided."""
         found = measures.meaning(self.loss, self.data[1])
-        own = getattr(type(self.task), "prediction", None)
+        own: Any = getattr(self.task, "prediction", None)
         if own is None or getattr(own, "by_loss", False):
             return found
         # A task of one's own says what its outputs become; what is undecided is in those units.
         level = None if found.undecided is None else found.middle
-        return dataclasses.replace(
-            found, prediction=self.task.prediction, undecided=level, quantity="prediction"
-        )
+        return dataclasses.replace(found, prediction=own, undecided=level, quantity="prediction")
 
     @cached_property
     def behaviour(self) -> measures.Behaviour:
@@ -251,7 +264,7 @@ class Run:
             UserError: There is no loss module, or there are no rows.
             ValueError: Net, rows and loss do not belong together.
         """
-        states = self.trajectory.states(indices)
+        states = self.trajectory.select(indices)
         values = measures.losses(self.net, self.loss, states, *self.data)
         return values.double().numpy()
 

@@ -126,7 +126,8 @@ class TrajectoryWriter:
         else:
             if constants:
                 memory = io.BytesIO()
-                np.savez(memory, **{name: b.cpu().numpy() for name, b in constants.items()})
+                arrays: dict[str, Any] = {name: b.cpu().numpy() for name, b in constants.items()}
+                np.savez(memory, **arrays)
                 replace(self.folder / "constants.npz", memory.getvalue())
             replace(path, json.dumps(layout, indent=1))
 
@@ -315,21 +316,21 @@ class Trajectory:
             raise KeyError(f"step {step} was not recorded")
         return i
 
-    def select(
+    def points(
         self, indices: Sequence[int] | NDArray[np.int64] | slice = slice(None)
     ) -> dict[str, Tensor]:
-        """Snapshots as tensors by parameter name [t, ...], copied into memory."""
+        """Points of parameter space as tensors by parameter name [t, ...], copied into memory."""
         flat = torch.from_numpy(np.array(self._rows["parameters"][indices]))
         return {name: flat[:, s].reshape(-1, *shape) for name, s, shape in spans(self.shapes)}
 
-    def states(
+    def select(
         self, indices: Sequence[int] | NDArray[np.int64] | slice = slice(None)
     ) -> dict[str, Tensor]:
         """What a net needs to act as it did at snapshots: parameters and buffers, [t, ...] by name.
 
-        For a net without buffers that change it is :meth:`select`.
+        For a net without buffers that change it is :meth:`points`.
         """
-        found = self.select(indices)
+        found = self.points(indices)
         if self.buffers:
             flat = np.array(self._rows["buffers"][indices])
             shapes = {name: shape for name, (shape, _) in self.buffers.items()}
@@ -360,7 +361,7 @@ class Trajectory:
             KeyError: That step was not recorded.
         """
         i = self.index(step)
-        return {name: value[0] for name, value in self.select([i]).items()}
+        return {name: value[0] for name, value in self.points([i]).items()}
 
     def thinned(self, most: int) -> NDArray[np.int64]:
         """Indices of at most ``most`` snapshots, first and last among them, evenly spread.

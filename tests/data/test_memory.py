@@ -47,12 +47,12 @@ def test_sizes_out_of_range_are_refused(sizes: dict[str, int], words: str) -> No
     ("x", "y"),
     [
         ([0.0, 1.0], [[0.0], [1.0]]),
-        ([[0.0], [1.0]], [0.0, 1.0]),
+        ([[0.0], [1.0]], [[[0.0]], [[1.0]]]),
         ([[0.0], [1.0]], [[0.0]]),
-        ([[[0.0]]], [[0.0]]),
+        ([[0.0], [1.0]], [[0.0], [1.0], [2.0]]),
         (np.zeros((0, 2)), np.zeros((0, 1))),
     ],
-    ids=["x [n]", "y [n]", "two n", "x [1, 1, 1]", "no rows"],
+    ids=["x [n]", "y [n, k, 1]", "two n", "more y", "no rows"],
 )
 def test_shapes_other_than_n_d_and_n_k_are_refused(x: Any, y: Any) -> None:
     with pytest.raises(ValueError, match=r"Rows drew x .* and y .*\[n, d\] and \[n, k\]") as caught:

@@ -68,7 +68,12 @@ def test_bit_equal_to_the_plain_loop(
     assert task.training_blocks() is not None
     assert equal(task.net, net)
     assert fit.global_step == 123
-    assert Run(tmp_path / "run/version_0").metrics["loss"]["value"][:123] == losses
+    logged = Run(tmp_path / "run/version_0").metrics
+    assert logged["loss" if batch_size is None else "batch_loss"]["value"][:123] == losses
+    x, y = (a.float() for a in data.arrays())
+    assert logged["loss"]["step"][-1] == 123
+    assert logged["loss"]["value"][-1] == task.loss(net(x), y).item(), "over all rows"
+    assert ("batch_loss" in logged) == (batch_size is not None)
 
 
 LOSSES = [nn.MSELoss(), nn.L1Loss(), nn.HuberLoss(), nn.SmoothL1Loss(beta=0.3), nn.BCELoss()]

@@ -116,7 +116,7 @@ class Flat(nn.Module):
 
 @pytest.mark.parametrize("loss", [nn.MSELoss(), nn.BCEWithLogitsLoss(), nn.L1Loss()])
 def test_an_output_n_is_not_broadcast_against_targets_n_1(loss: nn.Module, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"output has shape \[2\] .* \[2, 1\].*broadcast"):
+    with pytest.raises(UserError, match=r"output has shape \[37\] .* \[37, 1\].*broadcast"):
         trainer(tmp_path, 3).fit(Supervised(Flat(), loss, SGD), cloud())
     assert not list(tmp_path.iterdir()), "a refused fit leaves nothing"
 
@@ -207,9 +207,37 @@ def test_cross_entropy_takes_class_numbers_from_a_users_loader(tmp_path: Path) -
     assert equal(task.net, by_hand.net)
 
 
-def test_class_numbers_as_float_columns_are_refused_and_not_broadcast(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"output has shape \[2, 3\] .* targets have \[2, 1\]"):
-        trainer(tmp_path, 5).fit(classifier(), Rows(POINTS, CLASSES[:, None]))
+@pytest.mark.parametrize("batch_size", [None, 3])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_class_numbers_columns_and_one_hot_rows_train_to_the_same_bits(
+    weighted: bool, batch_size: int | None, tmp_path: Path
+) -> None:
+    forms = (CLASSES, CLASSES[:, None], np.eye(3)[CLASSES])
+    weight = torch.tensor([1.0, 2.0, 0.5]) if weighted else None
+    found = []
+    for i, y in enumerate(forms):
+        task = classifier(metrics={"accuracy": MulticlassAccuracy(3)})
+        task.loss = nn.CrossEntropyLoss(weight=weight)
+        data = Rows(POINTS, y)
+        data.batch_size = batch_size
+        trainer(tmp_path, 20, log_every_n_steps=1).fit(task, data)
+        found.append((task.net.state_dict(), Run(tmp_path / f"run/version_{i}").metrics))
+    x, labels = torch.from_numpy(POINTS).float(), torch.from_numpy(CLASSES)
+    for state, metrics in found[1:]:
+        assert all(torch.equal(state[k], v) for k, v in found[0][0].items())
+        assert metrics == found[0][1]
+    net = classifier().net
+    net.load_state_dict(found[0][0])
+    right = (net(x).argmax(1) == labels).float()
+    shares = [right[labels == c].mean() for c in range(3)]  # torchmetrics takes the mean of classes
+    assert found[0][1]["accuracy"]["value"][-1] == pytest.approx(float(sum(shares) / 3), abs=1e-6)
+
+
+@pytest.mark.parametrize("y", [CLASSES + 0.5, CLASSES + 1.0, CLASSES - 1.0])
+def test_numbers_that_are_no_classes_of_the_net_are_refused(y: Any, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"0\.5|class 3|class -1"):
+        trainer(tmp_path, 5).fit(classifier(), Rows(POINTS, y[:, None]))
+    assert not list(tmp_path.iterdir())
 
 
 # -- schedules -------------------------------------------------------------------------------

@@ -171,3 +171,77 @@ def test_units_of_a_net_of_several_classes_are_seen(tmp_path: Path) -> None:
     assert view.y.tolist() == [1, 2]
     assert view.plane is None
     assert view.lines is not None
+
+
+SIGNED = [[1.0], [-1.0]]
+
+
+@pytest.mark.parametrize("loss", [nn.SoftMarginLoss(), nn.MSELoss()])
+def test_labels_of_both_signs_have_their_border_at_score_zero(
+    loss: nn.Module, tmp_path: Path
+) -> None:
+    run = recorded(tmp_path, THETA, data=Rows(X, SIGNED), net=Linear(2), loss=loss)
+    view = boundary_view(run, grid=5)
+    assert view.level == 0
+    assert view.names == ("class −1", "class 1")
+    assert view.y.tolist() == [1, 0]
+    low, high = view.limits
+    assert low == -high
+    rows = rows_view(run)
+    assert rows.undecided == 0
+    assert rows.target.tolist() == [-1, 1]
+    assert rows.accuracy is not None
+    assert rows.accuracy.tolist() == [0.5, 0.5]  # scores 0, 0, then 4.5 and 1.5
+
+
+def test_a_loss_of_ones_own_says_where_it_is_undecided(tmp_path: Path) -> None:
+    class Own(nn.MSELoss):
+        undecided = 0.25
+
+    run = recorded(tmp_path, THETA, data=Rows(X, Y), net=Linear(2), loss=Own())
+    assert boundary_view(run, grid=5).level == 0.25
+    assert boundary_view(run, grid=5).quantity == "score"
+
+
+def test_a_loss_on_logits_of_several_labels_is_that_of_one(tmp_path: Path) -> None:
+    views = []
+    for i, loss in enumerate((nn.BCEWithLogitsLoss(), nn.MultiLabelSoftMarginLoss())):
+        run = recorded(tmp_path / str(i), THETA, data=Rows(X, Y), net=Linear(2), loss=loss)
+        views.append((boundary_view(run, grid=5), rows_view(run), run.losses([0, 1])))
+    (a, rows, losses), (b, same, others) = views
+    assert np.array_equal(a.field, b.field)
+    assert (a.level, a.quantity, a.names) == (b.level, b.quantity, b.names)
+    assert np.array_equal(rows.accuracy, same.accuracy)  # type: ignore[arg-type]
+    assert losses == pytest.approx(others, rel=1e-12)
+
+
+def test_the_plane_in_the_cube_lies_where_the_output_is_undecided(tmp_path: Path) -> None:
+    """Of MSE on 0 and 1 the output is undecided at 1/2, of logits at 0."""
+    theta = np.zeros((1, 13))
+    theta[0, :9] = [1, 0, 0, 1, 1, 1, 0, 0, 0]
+    theta[0, 9:12] = [0.0, 0.0, 1.0]  # the output is the third unit
+    heights = []
+    for i, loss in enumerate((nn.MSELoss(), nn.BCEWithLogitsLoss())):
+        net = nn.Sequential(nn.Linear(2, 3), nn.Identity(), nn.Linear(3, 1))
+        rows = Rows([[-3.0, 2.0], [1.0, 1.0]], [[0.0], [1.0]])
+        view = hidden_view(recorded(tmp_path / str(i), theta, data=rows, net=net, loss=loss))
+        assert view.plane is not None
+        heights.append(np.unique(view.plane[0, :, 2]).tolist())
+    assert heights == [[0.5], [0.0]]
+
+
+@pytest.mark.parametrize("column", [False, True])
+def test_numbers_of_classes_have_the_map_of_one_hot_rows(column: bool, tmp_path: Path) -> None:
+    numbers = np.array([1, 0])
+    found = []
+    for i, y in enumerate((np.eye(3)[numbers], numbers[:, None] if column else numbers)):
+        theta = np.array([[1.0, 0.0, 0.0, 1.0, -1.0, -1.0]])
+        net = nn.Linear(2, 3, bias=False)
+        data, loss = Rows(X, y), nn.CrossEntropyLoss()
+        run = recorded(tmp_path / str(i), theta, data=data, net=net, loss=loss)
+        found.append((classes_view(run, grid=7), run.losses([0])[0]))
+    (a, first), (b, second) = found
+    assert first == second
+    assert all(np.array_equal(left, right) for left, right in zip(a, b, strict=True))
+    with pytest.raises(NotApplicable, match="shapes"):
+        boundary_view(run)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
+from matplotlib.figure import Figure as Canvas
 
 from toyml import measures, plots, theory
 from toyml.callbacks.class_map import draw_classes
@@ -16,7 +14,7 @@ from toyml.claims.boundary import line, signed_angle
 from toyml.claims.logistic import descent_law
 from toyml.plots.style import dress, set_step_axis, set_value_axis, step_ticks
 from toyml.run import Run
-from toyml.views import frames
+from toyml.views import BoundaryView, boundary_view, frames, loss_view
 
 GRID = 161  # points per side of a drawn plane
 
@@ -51,59 +49,67 @@ class Boundary(Figure):
 
     def draw(self, run: Run) -> Drawing:
         """Evaluate the chosen snapshots on a grid and draw their contours."""
-        if run.data[1].shape[1] > 1:
+        if run.meaning.kind == "classes":
             return draw_classes(run, self.count)
-        x, y = plane_data(run)
-        indices = run.trajectory.thinned_log(self.count)
-        steps = run.trajectory.steps[indices]
-        xs, ys, fields = self.fields(run, x, indices)
-        lines = all_lines(run, self.references)
+        view = boundary_view(
+            run, most=self.count, grid=GRID, rows=1000, margin=self.margin, logarithmic=True
+        )
         canvas = plots.new_figure(6.2, 10.4)
         above, below = canvas.subplots(2, 1)
         for ax in (above, below):
-            ax.set_xlim(xs[0], xs[-1])
-            ax.set_ylim(ys[0], ys[-1])
+            ax.set_xlim(view.xs[0], view.xs[-1])
+            ax.set_ylim(view.ys[0], view.ys[-1])
             ax.set_aspect("equal")
-        drawn = plots.plot_boundaries(above, xs, ys, fields, steps)
+        if view.level is None:
+            return self.surfaces(view, canvas)
+        steps, last = view.steps, int(view.steps[-1])
+        lines = all_lines(run, self.references)
+        drawn = plots.plot_boundaries(above, view.xs, view.ys, view.field, steps, level=view.level)
         plots.add_colorbar(above, drawn.mappable, "step", ticks=step_ticks(steps[0], steps[-1]))
-        surface = plots.plot_decision_surface(below, xs, ys, fields[-1])
-        plots.add_colorbar(below, surface.mesh, "probability of class 1")
+        surface = plots.plot_decision_surface(
+            below, view.xs, view.ys, view.field[-1], level=view.level, limits=view.limits
+        )
+        plots.add_colorbar(below, surface.mesh, view.quantity)
         for ax in (above, below):
             for i, (label, (w, b)) in enumerate(lines.items()):
                 color = plots.STYLE.palette[(2, 3, 5)[i % 3]]
                 # Lines that coincide share a long label, which must not squeeze the plane.
                 label = label.replace(" = ", " =\n")
                 plots.plot_line(ax, w.numpy(), float(b), label, color=color)
-            plots.plot_points(ax, x.numpy(), y.numpy())
+            plots.plot_points(ax, view.x, view.y, labels=view.names)
             dress(ax, "x₁", "x₂", grid=False)
             plots.add_legend(ax, below=True, columns=2)
-        last = int(steps[-1])
         plots.set_title(above, f"The boundary, step {steps[0]:,} (faint) to {last:,}")
         plots.set_title(below, f"What the model says after {last:,} steps")
         names = " and ".join(lines) or "no reference line"
+        border = f"where the {view.quantity} is {view.level:g}"
         return Drawing(
             canvas,
             "Decision boundary over the steps",
-            f"Above: {len(steps)} boundaries, faint to strong, from step {steps[0]:,} to "
-            f"{last:,}, with {names}. Below: the probability of class 1 at the end.",
+            f"Above: {len(steps)} boundaries, {border}, faint to strong, from step {steps[0]:,} to "
+            f"{last:,}, with {names}. Below: the {view.quantity} at the end.",
             f"Plane with the data, the boundary at {len(steps)} steps up to {last:,}, and {names}; "
-            "below it the final probability of class 1 as a colored surface.",
+            f"below it the final {view.quantity} as a colored surface.",
         )
 
-    def fields(
-        self, run: Run, x: Tensor, indices: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Axes and probability of class 1 on the grid, [t, g, g]."""
-        left, right, low, high = measures.margin_box(x, self.margin)
-        span = max(right - left, high - low)
-        cx, cy = (left + right) / 2, (low + high) / 2
-        xs = torch.linspace(cx - span / 2, cx + span / 2, GRID, dtype=torch.float64)
-        ys = torch.linspace(cy - span / 2, cy + span / 2, GRID, dtype=torch.float64)
-        parameters = run.trajectory.select(indices)
-        dtype = next(iter(parameters.values())).dtype
-        raw = measures.decision_grid(run.net, parameters, xs.to(dtype), ys.to(dtype))
-        prediction = getattr(run.task, "prediction", lambda output: output)
-        return xs.numpy(), ys.numpy(), prediction(raw)[..., 0].double().numpy()
+    def surfaces(self, view: BoundaryView, canvas: Canvas) -> Drawing:
+        """What the model says at the start and at the end, where the targets are values."""
+        for ax, place in zip(canvas.axes, (0, -1), strict=True):
+            surface = plots.plot_decision_surface(
+                ax, view.xs, view.ys, view.field[place], level=None, limits=view.limits
+            )
+            plots.plot_values(ax, view.x, view.y, view.limits)
+            plots.add_colorbar(ax, surface.mesh, view.quantity)
+            dress(ax, "x₁", "x₂", grid=False)
+            plots.set_title(ax, f"What the model says at step {view.steps[place]:,}")
+        return Drawing(
+            canvas,
+            "What the model says over the plane",
+            f"Colors are the {view.quantity} at step {view.steps[0]:,} (above) and "
+            f"{view.steps[-1]:,} (below); each point has the color of its target.",
+            f"Two colored surfaces over the plane of the inputs with {len(view.x):,} of "
+            f"{view.total:,} rows, at step {view.steps[0]:,} and {view.steps[-1]:,}.",
+        )
 
 
 class Parameters(Figure):
@@ -127,7 +133,7 @@ class Parameters(Figure):
         """Read the trajectory, thinned to what a picture can show."""
         chosen = frames(run, 2000)
         steps = run.trajectory.steps[chosen]
-        parameters = run.trajectory.select(chosen)
+        parameters = run.trajectory.points(chosen)
         flat = measures.flatten(parameters).numpy()
         names = measures.scalar_names({k: v[0] for k, v in parameters.items()})
         norms = {
@@ -172,30 +178,25 @@ class Curves(Figure):
         self.log_time, self.log_value = log_time, log_value
 
     def draw(self, run: Run) -> Drawing:
-        """Evaluate the loss at the recorded steps; read the metrics from the log."""
-        chosen = frames(run, 1500)
-        steps = run.trajectory.steps[chosen]
-        x, y = run.data
-        loss = (
-            measures.losses(run.net, run.loss, run.trajectory.select(chosen), x, y).double().numpy()
-        )
-        loss[~(np.abs(loss) < 1e60)] = np.nan  # a diverging tail has no place on an axis
-        others = {k: v for k, v in run.metrics.items() if not k.endswith("loss")}
-        held_out = run.metrics.get("val_loss")
+        """The loss of all rows over the steps; the metrics from the log."""
+        view = loss_view(run)
+        steps, loss = view.steps, view.loss
+        others = {
+            k: v for k, v in run.metrics.items() if not k.endswith("loss") and "loss_" not in k
+        }
         canvas = plots.new_figure(7.6, 7.2 if others else 4.2)
         axes = np.atleast_1d(np.asarray(canvas.subplots(2 if others else 1, 1)))
         plots.plot_curves(
             axes[0],
             steps,
             {"training data": loss},
-            quantity=f"{type(run.loss).__name__}",
+            quantity=view.quantity,
             log_time=self.log_time,
             log_value=self.log_value,
         )
-        if held_out:
+        if view.held_out is not None:
             axes[0].plot(
-                held_out["step"],
-                held_out["value"],
+                *view.held_out,
                 color=plots.STYLE.palette[1],
                 label="held-out data",
             )

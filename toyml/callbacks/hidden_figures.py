@@ -6,17 +6,18 @@ from itertools import combinations, islice
 from math import comb
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from toyml import measures, plots
 from toyml.callbacks.figure import Drawing, Figure
 from toyml.callbacks.figures import GRID
-from toyml.callbacks.references import plane_data
 from toyml.claims import NotApplicable
 from toyml.claims.hidden import occupied
 from toyml.run import Run
+from toyml.views import boundary_view
+from toyml.views.hidden import undecided_output
+from toyml.views.rows import class_names, targets
 
 
 class HiddenLines(Figure):
@@ -38,21 +39,23 @@ class HiddenLines(Figure):
 
     def draw(self, run: Run) -> Drawing:
         """Read the last snapshot."""
-        x, y = plane_data(run)
         weights, found = occupied(run)
-        last = run.trajectory.select([-1])
-        biases = measures.first_layer(last)[1][0]
-        xs, ys, probability = surface(run, last, x, self.margin)
+        biases = measures.first_layer(run.trajectory.points([-1]))[1][0]
+        view = boundary_view(run, most=2, grid=GRID, rows=1000, margin=self.margin)
+        if view.level is None:
+            raise NotApplicable("the data are not two classes")
         canvas = plots.new_figure(12.0, 5.6)
         left, right = canvas.subplots(1, 2)
         for ax in (left, right):
-            ax.set_xlim(xs[0], xs[-1])
-            ax.set_ylim(ys[0], ys[-1])
+            ax.set_xlim(view.xs[0], view.xs[-1])
+            ax.set_ylim(view.ys[0], view.ys[-1])
             ax.set_aspect("equal")
-        plots.plot_points(left, x.numpy(), y.numpy())
-        drawn = plots.plot_decision_surface(right, xs, ys, probability)
-        plots.add_colorbar(right, drawn.mesh, "probability of class 1")
-        plots.plot_points(right, x.numpy(), y.numpy())
+        plots.plot_points(left, view.x, view.y, labels=view.names)
+        drawn = plots.plot_decision_surface(
+            right, view.xs, view.ys, view.field[-1], level=view.level, limits=view.limits
+        )
+        plots.add_colorbar(right, drawn.mesh, view.quantity)
+        plots.plot_points(right, view.x, view.y, labels=view.names)
         for ax in (left, right):
             plots.plot_hidden_lines(ax, weights.double().numpy(), biases.double().numpy())
             plots.add_legend(ax, below=True, columns=3)
@@ -96,10 +99,10 @@ class Activations(Figure):
 
     def draw(self, run: Run) -> Drawing:
         """Evaluate the last snapshot on the data."""
-        x, y = run.data
-        if y.shape[1] != 1 or not bool(((y == 0) | (y == 1)).all()):
+        if run.meaning.kind != "two classes":
             raise NotApplicable("the data are not two classes")
-        last = run.trajectory.select([-1])
+        x, y, _ = targets(run)
+        last = run.trajectory.points([-1])
         try:
             seen = measures.activations(run.net, last, x)[0].double().numpy()
         except ValueError as error:
@@ -108,7 +111,7 @@ class Activations(Figure):
         if h < 3:
             raise NotApplicable(f"three hidden units make a space; there {count(h)}")
         shown = list(islice(combinations(range(h), 3), self.most))
-        plane = output_plane(last) if h == 3 else None
+        plane = output_plane(run, last) if h == 3 else None
         columns = min(len(shown), 4)
         rows = -(-len(shown) // columns)
         size = 6.4 if len(shown) == 1 else 3.6
@@ -117,7 +120,7 @@ class Activations(Figure):
             ax = canvas.add_subplot(rows, columns, i + 1, projection="3d")
             names = [f"unit {unit + 1}" for unit in triple]
             plots.plot_activations_3d(
-                ax, seen[:, list(triple)], y.numpy(), plane if h == 3 else None, names
+                ax, seen[:, list(triple)], y.numpy(), plane, names, names=class_names(run)
             )
             if i == 0:
                 ax.legend(loc="upper left", frameon=False, fontsize=plots.STYLE.small_size)
@@ -139,31 +142,15 @@ class Activations(Figure):
         )
 
 
-def surface(
-    run: Run, snapshot: dict[str, Tensor], x: Tensor, margin: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Axes [g] and the probability of class 1 on a square grid around the data [g, g]."""
-    left, right, low, high = measures.margin_box(x, margin)
-    half = max(right - left, high - low) / 2
-    dtype = next(iter(snapshot.values())).dtype
-    xs, ys = (
-        torch.linspace(middle - half, middle + half, GRID, dtype=dtype)
-        for middle in ((left + right) / 2, (low + high) / 2)
-    )
-    raw = measures.decision_grid(run.net, snapshot, xs, ys)[0]
-    prediction = getattr(run.task, "prediction", lambda output: output)
-    probability = prediction(raw)[..., 0].double().numpy()
-    return xs.double().numpy(), ys.double().numpy(), probability
-
-
-def output_plane(snapshot: dict[str, Tensor]) -> tuple[NDArray[np.float64], float] | None:
-    """Weights [h] and constant of the one output; ``None`` for several outputs."""
+def output_plane(run: Run, snapshot: dict[str, Tensor]) -> tuple[NDArray[np.float64], float] | None:
+    """Weights [h] and constant of the plane where the one output is undecided, if it is known."""
+    level = undecided_output(run)
     matrices = [name for name, p in snapshot.items() if p.ndim == 3]
     v = snapshot[matrices[-1]][0]
-    if len(v) != 1:
+    if len(v) != 1 or level is None:
         return None
     bias = snapshot.get(matrices[-1].removesuffix("weight") + "bias")
-    return v[0].double().numpy(), 0.0 if bias is None else float(bias[0, 0])
+    return v[0].double().numpy(), (0.0 if bias is None else float(bias[0, 0])) - level
 
 
 def count(h: int) -> str:

@@ -126,7 +126,7 @@ class LossLandscapes(Figure):
 
     def panels(self, run: Run, axis: NDArray[np.float64], names: Sequence[str]) -> list[Panel]:
         """Everything the panels show."""
-        x, y = (rows.double() for rows in run.data)
+        x, y = run.rows()
         own = name_of(run.loss)
         losses = {own: run.loss, **{name_of(loss): loss for loss in self.losses}}
         losses[own] = run.loss
@@ -177,7 +177,7 @@ def make_panel(path: Run, name: str, loss: nn.Module, surface: NDArray[np.float6
     """Read what a panel shows off a run on this loss."""
     chosen = path.trajectory.thinned(DRAWN)
     x, y = path.data
-    ends = measures.losses(path.net, loss, path.trajectory.select([0, -1]), x, y)
+    ends = measures.losses(path.net, loss, path.trajectory.points([0, -1]), x, y)
     try:
         minimum = exact_minimum(path, loss).numpy()
     except NotApplicable:

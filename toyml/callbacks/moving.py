@@ -95,6 +95,8 @@ class MovingInputs(Moving):
                 view.y,
                 level=view.level,
                 quantity=view.quantity,
+                limits=view.limits,
+                names=view.names,
                 lines=None if lines is None else lines[chosen],
             ),
         )
@@ -139,7 +141,7 @@ class MovingHidden(Moving):
         planes = None if view.plane is None else view.plane[chosen]
         return Prepared(
             "What the output sees" if units == 3 else f"Three of {units} hidden units",
-            lambda ax: plots.move_space(ax, seen, view.y, planes=planes),
+            lambda ax: plots.move_space(ax, seen, view.y, names=view.names, planes=planes),
             "3d",
         )
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from toyml import theory
 from toyml.claims import NotApplicable
+from toyml.claims.claim import labelled
 from toyml.claims.logistic import Logistic, logistic, optimizer_of
 from toyml.run import Run
 
@@ -36,13 +37,10 @@ def plane_data(run: Run) -> tuple[Tensor, Tensor]:
     Raises:
         NotApplicable: The data are not labelled points of the plane.
     """
-    x, y = (a.double() for a in run.data)
-    if x.shape[1] != 2 or y.shape[1] != 1:
-        raise NotApplicable(
-            "the data are not points of the plane with one label each "
-            f"(x {list(x.shape)}, y {list(y.shape)})"
-        )
-    return x, y[:, 0]
+    x, y = labelled(run)
+    if x.shape[1] != 2:
+        raise NotApplicable(f"the data are not points of the plane (x {list(x.shape)})")
+    return x.double(), y[:, 0].double()
 
 
 class Bisector(Reference):

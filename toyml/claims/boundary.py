@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from toyml import theory
-from toyml.claims.claim import Claim, Equals, NotApplicable, snapshot
+from toyml.claims.claim import Claim, Equals, NotApplicable, labelled, snapshot
 from toyml.run import Run
 
 
@@ -33,8 +33,9 @@ def line(run: Run) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 def points(run: Run) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Rows x [n, 2] and signs of their labels [n], -1 and 1."""
-    x, y = (rows.double().numpy() for rows in run.data)
-    return x, 2 * y[:, 0] - 1
+    x, y = labelled(run)
+    signs = np.where(y[:, 0].numpy() > run.meaning.middle, 1.0, -1.0)
+    return x.double().numpy(), signs
 
 
 def signed_angle(w: NDArray[np.float64], reference: Sequence[float]) -> NDArray[np.float64]:

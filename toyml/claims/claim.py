@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from torch import Tensor
+
 from toyml.errors import UserError
 from toyml.run import Run, lookup
 
@@ -220,6 +222,30 @@ def plain_trainer(run: Run) -> None:
     for key, neutral in (("gradient_clip_val", (None, 0)), ("accumulate_grad_batches", (None, 1))):
         if run.setting(f"trainer.{key}") not in neutral:
             raise NotApplicable(f"with {key} the updates are not the optimizer's alone")
+
+
+def labelled(run: Run) -> tuple[Tensor, Tensor]:
+    """Rows x [n, d] and one target each y [n, 1], in the precision of the trajectory.
+
+    Raises:
+        NotApplicable: The run has other rows.
+    """
+    x, y = run.data
+    if x.ndim != 2 or y.ndim != 2 or y.shape[1] != 1:
+        raise NotApplicable(f"x is {list(x.shape)} and y {list(y.shape)}; needs one target a row")
+    return x, y
+
+
+def deterministic(run: Run) -> None:
+    """Refuse a net whose steps do not follow from its parameters and rows alone.
+
+    Raises:
+        NotApplicable: Its output depends on chance, or on the mode (training or evaluation).
+    """
+    if run.behaviour.on:
+        raise NotApplicable(
+            f"{run.behaviour.why}, so a step does not follow from the parameters and the rows"
+        )
 
 
 def snapshot(run: Run, step: int | None) -> int:

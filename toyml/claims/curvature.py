@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from toyml import measures, theory
-from toyml.claims.claim import Claim, Equals, NotApplicable, plain_trainer, snapshot
+from toyml.claims.claim import Claim, Equals, NotApplicable, deterministic, plain_trainer, snapshot
 from toyml.measures.curvature import EXACT_PARAMETERS
 from toyml.run import Run, network
 from toyml.tasks import Supervised
@@ -61,6 +61,7 @@ def curvatures(run: Run, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[
     Raises:
         NotApplicable: A large net whose weight decay spares some parameters.
     """
+    deterministic(run)
     chosen = np.asarray(indices)
     decay = decays(run)
     values = np.full((len(chosen), len(decay) if len(decay) <= EXACT_PARAMETERS else 1), np.nan)
@@ -73,8 +74,8 @@ def curvatures(run: Run, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[
 
 def finite_curvatures(run: Run, indices: NDArray[np.int64], decay: Tensor) -> Tensor:
     """The eigenvalues at snapshots of finite parameters, [t, p] or [t, 1]."""
-    stack = {name: p.double() for name, p in run.trajectory.select(indices).items()}
-    x, y = (rows.double() for rows in run.data)
+    stack = {name: p.double() for name, p in run.trajectory.points(indices).items()}
+    x, y = run.rows()
     uniform = bool((decay == decay[0]).all())
     if len(decay) > EXACT_PARAMETERS:
         if not uniform:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from toyml import measures
-from toyml.claims.claim import Equals, NotApplicable, plain_trainer
+from toyml.claims.claim import Equals, NotApplicable, deterministic, plain_trainer
 from toyml.claims.curvature import optimization
 from toyml.claims.logistic import full_batch
 from toyml.run import Run, network
@@ -53,6 +53,7 @@ def updates(run: Run, most_steps: int = 10_000) -> Updates:
     if run.task.lr_scheduler is not None:
         raise NotApplicable("an lr_scheduler changes the learning rate")
     plain_trainer(run)
+    deterministic(run)
     full_batch(run)
     p = run.trajectory.parameters.flat.shape[1]
     count = min(len(run.trajectory), most_steps + 1, max(2, NUMBERS // p))
@@ -61,8 +62,8 @@ def updates(run: Run, most_steps: int = 10_000) -> Updates:
     if count < 2 or not np.array_equal(run.trajectory.steps[:count], np.arange(count)):
         raise NotApplicable("updates are taken apart where every step from 0 on is recorded")
     twin, optimizer, _ = optimization(run.task)
-    stack = {name: p.double() for name, p in run.trajectory.select(slice(0, count)).items()}
-    x, y = (rows.double() for rows in run.data)
+    stack = {name: p.double() for name, p in run.trajectory.points(slice(0, count)).items()}
+    x, y = run.rows()
     try:
         with torch.no_grad():
             theta = measures.flatten(stack).numpy()

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from toyml import measures, theory
-from toyml.claims.claim import Claim, Equals, NotApplicable, snapshot
+from toyml.claims.claim import Claim, Equals, NotApplicable, labelled, snapshot
 from toyml.data import Rings
 from toyml.measures.chain import read_chain
 from toyml.measures.regions import Region, is_bounded, regions
@@ -43,14 +43,14 @@ def occupied(run: Run, step: int | None = None) -> tuple[torch.Tensor, list[Regi
     Raises:
         NotApplicable: The net has no hidden units, or the data are not labelled points.
     """
-    x, y = run.data
-    if x.shape[1] != 2 or y.shape[1] != 1:
+    x, y = labelled(run)
+    if x.shape[1] != 2:
         raise NotApplicable("the data are not labelled points of the plane")
     if sum(len(shape) == 2 for shape in run.trajectory.shapes.values()) < 2:
         raise NotApplicable("the net has no hidden layer")
     i = snapshot(run, step)
-    weights, biases = measures.first_layer(run.trajectory.select([i]))
-    return weights[0], regions(weights[0], biases[0], x, y)
+    weights, biases = measures.first_layer(run.trajectory.points([i]))
+    return weights[0], regions(weights[0], biases[0], x, y > run.meaning.middle)
 
 
 class RegionsOf(Equals):
@@ -161,9 +161,7 @@ class LossBetween(Claim):
 
     def measure(self, run: Run) -> float:
         """Evaluate the loss once."""
-        i = snapshot(run, self.step)
-        x, y = run.data
-        return float(measures.losses(run.net, run.loss, run.trajectory.select([i]), x, y)[0])
+        return float(run.losses([snapshot(run, self.step)])[0])
 
     def agrees(self, measured: float | str) -> bool:
         """Whether it lies in the range."""
@@ -240,7 +238,7 @@ class FloorHolds(Claim):
             raise NotApplicable(str(error)) from error
         chosen = run.trajectory.thinned(1000)
         # In float64, so that a loss at the floor is not below it by rounding.
-        path = {name: p.double() for name, p in run.trajectory.select(chosen).items()}
+        path = {name: p.double() for name, p in run.trajectory.points(chosen).items()}
         losses = measures.losses(run.net, run.loss, path, x, y)
         below = torch.nonzero(losses < floor)
         if not len(below):
@@ -259,8 +257,8 @@ def monotone_problem(run: Run) -> tuple[torch.Tensor, torch.Tensor]:
         NotApplicable: Another net than two inputs, one hidden unit and one output with monotone
             activations; another loss.
     """
-    x, y = run.data
-    if x.shape[1] != 2 or y.shape[1] != 1:
+    x, y = labelled(run)
+    if x.shape[1] != 2:
         raise NotApplicable("the data are not labelled points of the plane")
     chain = read_chain(run.net)
     if chain is None or [layer.width for layer in chain] != [1, 1]:

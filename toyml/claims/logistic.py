@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from toyml import measures, theory
-from toyml.claims.claim import Equals, NotApplicable, plain_trainer, snapshot
+from toyml.claims.claim import Equals, NotApplicable, labelled, plain_trainer, snapshot
 from toyml.run import Run
 from toyml.tasks import Supervised
 
@@ -104,8 +104,8 @@ def logistic(run: Run) -> Logistic:
         raise NotApplicable(f"{type(loss).__name__} is not the logistic loss")
     if loss.reduction != "mean" or any(True for _ in loss.buffers()):
         raise NotApplicable("the loss is not the plain mean over the rows")
-    x, y = (rows.double() for rows in run.data)
-    if y.shape[1] != 1 or sorted(set(y.flatten().tolist())) != [0.0, 1.0]:
+    x, y = (rows.double() for rows in labelled(run))
+    if sorted(set(y.flatten().tolist())) != [0.0, 1.0]:
         raise NotApplicable("the labels are not 0 and 1")
     optimizer = optimizer_of(run)
     group = optimizer.param_groups[0]
@@ -285,8 +285,8 @@ class LogisticSharpness(Equals):
         """Differentiate the run's own loss twice, and add the decay's part."""
         i = snapshot(run, self.step)
         model = logistic(run)
-        x, y = (rows.double() for rows in run.data)
-        end = {name: p[0].double() for name, p in run.trajectory.select([i]).items()}
+        x, y = run.rows()
+        end = {name: p[0].double() for name, p in run.trajectory.points([i]).items()}
         curvature = measures.hessian(run.net, run.loss, end, x, y)
         decay = curvature.new_full((len(curvature),), model.weight_decay)
         decay[-1] *= model.decay_bias

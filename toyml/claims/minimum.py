@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from toyml import theory
-from toyml.claims.claim import Equals, NotApplicable, snapshot
+from toyml.claims.claim import Equals, NotApplicable, labelled, snapshot
 from toyml.claims.values import scalar_of
 from toyml.run import Run
 
@@ -28,7 +28,7 @@ def affine_rows(run: Run) -> tuple[Tensor, Tensor]:
     if layers[0].out_features != 1:
         raise NotApplicable(f"the net has {layers[0].out_features} outputs, not one")
     # In the precision that the training saw, then in float64.
-    x, y = run.data
+    x, y = labelled(run)
     return x.double(), y.double()
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from toyml import measures, reference
-from toyml.claims.claim import Equals, NotApplicable, plain_trainer, snapshot
+from toyml.claims.claim import Equals, NotApplicable, deterministic, plain_trainer, snapshot
 from toyml.data import InMemory
 from toyml.engine import Block
 from toyml.measures.chain import read_chain
@@ -157,6 +157,7 @@ def reference_states(run: Run) -> Iterator[tuple[int, Sequence[reference.Array]]
     if not isinstance(task, Supervised) or not isinstance(data, InMemory):
         raise NotApplicable("the reference does supervised training on data in memory")
     plain_trainer(run)
+    deterministic(run)
     if task.lr_scheduler is not None:
         raise NotApplicable("the reference has no lr_scheduler")
     net, loss = reference_net(run), reference_loss(run.loss)

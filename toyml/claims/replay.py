@@ -15,7 +15,7 @@ import torch
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 
-from toyml.claims.claim import Claim, NotApplicable, snapshot
+from toyml.claims.claim import Claim, NotApplicable, deterministic, snapshot
 from toyml.comparison import first_difference
 from toyml.data import InMemory
 from toyml.engine import Block
@@ -58,7 +58,8 @@ def replayed(
     task, data = run.task, run.datamodule
     if not isinstance(task, Supervised) or not isinstance(data, InMemory):
         raise NotApplicable("only supervised training on data in memory can be replayed")
-    start = run.trajectory.select([snapshot(run, 0)])
+    deterministic(run)
+    start = run.trajectory.points([snapshot(run, 0)])
     dtype = dtype or next(iter(start.values())).dtype
     net = copy.deepcopy(task.net).to(dtype)
     with torch.no_grad():
@@ -71,7 +72,7 @@ def replayed(
         lr_scheduler=task.lr_scheduler if optimizer is None else None,
         decay_bias=task.decay_bias,
     )
-    x, y = (rows.to(dtype) for rows in data.arrays())
+    x, y = run.rows(dtype)
     whole = data.batch_size is None or data.batch_size >= len(x)
     block = Block(x, y, steps, None if whole else data.batch_size, data.shuffle, data.seed)
     shapes = {name: tuple(p.shape) for name, p in net.named_parameters()}

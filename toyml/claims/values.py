@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from toyml import measures
 from toyml.claims.claim import Equals, NotApplicable, snapshot
 from toyml.run import Run
 
@@ -70,9 +69,7 @@ class LossAt(Equals):
 
     def measure(self, run: Run) -> float:
         """Evaluate the loss once."""
-        i = snapshot(run, self.step)
-        x, y = run.data
-        return float(measures.losses(run.net, run.loss, run.trajectory.select([i]), x, y)[0])
+        return float(run.losses([snapshot(run, self.step)])[0])
 
 
 class MetricAt(Equals):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from toyml import measures, reference
-from toyml.claims.claim import Claim, Equals, NotApplicable, snapshot
+from toyml.claims.claim import Claim, Equals, NotApplicable, labelled, snapshot
 from toyml.claims.logistic import descent_rate, optimizer_of
 from toyml.claims.parity import reference_net
 from toyml.claims.replay import updates
@@ -95,7 +95,7 @@ def sigmoid_layers(run: Run) -> tuple[reference.MLP, float]:
     net = reference_net(run)
     if len(net.weights) != 2 or {type(a) for a in net.activations} != {reference.Sigmoid}:
         raise NotApplicable("the script has two layers of sigmoid units")
-    x, y = run.data
+    x, y = labelled(run)
     if not np.array_equal(x.numpy(), INPUTS) or not np.array_equal(y.numpy(), TARGETS):
         raise NotApplicable("the script knows the four rows of XOR only")
     if type(run.loss) is not nn.MSELoss or run.loss.reduction != "mean":
@@ -489,7 +489,7 @@ class FollowsScript(Equals):
         steps = run.trajectory.steps
         hidden, output = net.weights
         other = reference.hand_written(hidden, output, lr * 2 / len(x), int(steps[-1]))
-        errors = measures.losses(run.net, nn.MSELoss(), run.trajectory.select(), x, y)
+        errors = measures.losses(run.net, nn.MSELoss(), run.trajectory.points(), x, y)
         return float(np.abs(errors.numpy() - other.mse[steps]).max())
 
 
@@ -526,7 +526,7 @@ class GradientFactor(Equals):
 
     def measure(self, run: Run) -> float:
         """Differentiate both: the script's by hand, PyTorch's by autograd."""
-        start = run.trajectory.select([snapshot(run, 0)])
+        start = run.trajectory.points([snapshot(run, 0)])
         order = torch.arange(self.rows) % len(run.data[0])
         x, y = (each[order] for each in run.data)
         net = reference_net(run)

@@ -578,6 +578,7 @@ NOISE = (
     ".*number of training batches .* is smaller than the logging interval.*",
     ".*Total length of `list` across ranks is zero.*",
     ".*You passed in a `val_dataloader` but have no `validation_step`.*",
+    ".*You defined a `validation_step` but have no `val_dataloader`.*",
     ".*You called `self.log.*but have no logger configured.*",
     ".*Using ModelCheckpoint with manual optimization and every_n_train_steps.*",
     ".*isinstance\\(treespec, LeafSpec\\).*",

@@ -64,18 +64,21 @@ class InMemory(pl.LightningDataModule):
 
     @abstractmethod
     def sample(self, held_out: bool) -> Arrays:
-        """Draw the rows: x [n, d] and y [n, k], float64. Held-out rows use another stream."""
+        """Draw the rows: x [n, d] and y [n, k], or numbers of classes [n], as NumPy arrays.
+
+        Held-out rows use another stream.
+        """
 
     def arrays(self, held_out: bool = False) -> tuple[Tensor, Tensor]:
-        """The rows as float64 tensors x [n, d], y [n, k]; drawn once."""
+        """The rows as float64 tensors x [n, d] and y [n, k] or [n]; drawn once."""
         key = "held-out" if held_out else "training"
         if key not in self._drawn:
             x, y = self.sample(held_out)
             x, y = (np.ascontiguousarray(a, dtype=np.float64) for a in (x, y))
-            if x.ndim != 2 or y.ndim != 2 or len(x) != len(y) or len(x) == 0:
+            if x.ndim < 2 or y.ndim not in (1, 2) or len(x) != len(y) or len(x) == 0:
                 raise ValueError(
                     f"{type(self).__name__} drew x {list(x.shape)} and y {list(y.shape)}; they "
-                    "have to be [n, d] and [n, k] with the same n >= 1"
+                    "have to be [n, d] and [n, k] (or classes [n]) with the same n >= 1"
                 )
             self._drawn[key] = (torch.from_numpy(x), torch.from_numpy(y))
         return self._drawn[key]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import lightning.pytorch as pl
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, SubsetRandomSampler
@@ -16,7 +15,7 @@ MOST_NUMBERS = 2**28
 """Inputs and targets that are held together: 1 GB in float32."""
 
 
-def all_rows(data: pl.LightningDataModule | Any, held_out: bool = False) -> tuple[Tensor, Tensor]:
+def all_rows(data: Any, held_out: bool = False) -> tuple[Tensor, Tensor]:
     """All training rows, or all held-out ones.
 
     A data module with ``arrays()`` gives them whole. Of any other the data set behind its loader is
@@ -40,10 +39,10 @@ def all_rows(data: pl.LightningDataModule | Any, held_out: bool = False) -> tupl
     name = type(data).__name__
     with generators_kept():
         loader = data
-        if isinstance(data, pl.LightningDataModule):
+        if hasattr(data, "train_dataloader"):
             loader = data.val_dataloader() if held_out else data.train_dataloader()
         if isinstance(loader, list | tuple) and len(loader) == 1:
-            loader = loader[0]
+            loader = loader[0]  # as Lightning takes it
         pieces = []
         numbers = 0
         for batch in in_order(loader, name):

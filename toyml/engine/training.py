@@ -50,6 +50,7 @@ class Training:
     Attributes:
         compiled_note: One line about the compiled route: used, or why not; "" when not asked.
         seconds: Wall time spent inside blocks, without compilation.
+        sees_all: Whether the loss of a step is the one of all rows in evaluation mode.
     """
 
     def __init__(self, task: Any) -> None:
@@ -61,6 +62,8 @@ class Training:
         self._observers: list[StepObserver] = []
         self._steps = self._at_once = self._done = 0
         self._measured = True
+        self._block: Block | None = None
+        self.sees_all = True
 
     def run(self, block: Block) -> dict[str, Any]:
         """Perform the block's optimizer steps; see :func:`block_end` for where it stops.
@@ -72,6 +75,8 @@ class Training:
         """
         trainer = self.task.trainer
         first = trainer.global_step
+        if block is not self._block:
+            block.y, self._block = self.task.targets(block.y), block
         if self._optimizer is not self.task.optimizers(use_pl_optimizer=False):
             self._begin(block)
         last = block_end(trainer, first, self._steps)
@@ -95,7 +100,9 @@ class Training:
         """Look once at what stays the same for the whole fit."""
         self._optimizer = self.task.optimizers(use_pl_optimizer=False)
         self._observers = [c for c in self.task.trainer.callbacks if isinstance(c, StepObserver)]
-        self._measured = looks_at_outputs(self.task)
+        behaviour = self.task.behaviour
+        self.sees_all = block.full and behaviour is not None and not behaviour.on
+        self._measured = looks_at_outputs(self.task) or not self.sees_all
         self.kernel = self._kernel(block)
         if self.kernel is None:
             self._steps = block.steps
@@ -125,6 +132,9 @@ class Training:
                 for x, y in block.batches(first, last):
                     if held.asked:
                         break
+                    logged = step % log_every == 0
+                    # Before the step's own forward pass, which may change running statistics.
+                    row = {} if self.sees_all or not logged else task.evaluate()
                     try:
                         loss, output, gradients = evaluate(x, y)
                     except RuntimeError:
@@ -137,8 +147,9 @@ class Training:
                     losses.append(value)
                     if not math.isfinite(value):
                         break
-                    if step % log_every == 0:
-                        task.log_row(step, value, output, y)
+                    if logged:
+                        seen = {"loss": value, **task.measure(output, y)}
+                        task.log_row(step, seen if self.sees_all else {**row, "batch_loss": value})
                     update(gradients)
                     if scheduled:
                         task.schedule(loss)
@@ -202,22 +213,17 @@ class Training:
 
     def _log(self, block: Block, losses: dict[int, float], states: list[Tensor]) -> None:
         """Log steps of the kernel: losses by step, and where they matter parameters [p] before."""
-        net, shapes = self.task.net, snapshot(self.task.net)
-        if not states:
-            batches = [(block.x, block.y)] * len(losses)  # which nobody looks at
-            found = [block.y] * len(losses)
-        elif block.full:
-            # One evaluation for all rows: their inputs are the same.
-            batches = [(block.x, block.y)] * len(losses)
-            found = list(outputs(net, unflatten(torch.stack(states), shapes), block.x))
-        else:
-            batches = [next(block.batches(step, step + 1)) for step in losses]
-            found = [
-                outputs(net, unflatten(state[None], shapes), x)[0]
-                for state, (x, _) in zip(states, batches, strict=True)
-            ]
-        for (step, value), output, (_, y) in zip(losses.items(), found, batches, strict=True):
-            self.task.log_row(step, value, output, y)
+        task = self.task
+        rows = [{"loss" if self.sees_all else "batch_loss": value} for value in losses.values()]
+        if states:
+            # One evaluation of all rows for all states.
+            stack = unflatten(torch.stack(states), snapshot(task.net))
+            for row, output in zip(rows, outputs(task.net, stack, block.x), strict=True):
+                if not self.sees_all:
+                    row["loss"] = float(task.loss(output, block.y))
+                row |= task.measure(output, block.y)
+        for step, row in zip(losses, rows, strict=True):
+            task.log_row(step, row)
 
     def _lengths(self, block: Block) -> tuple[int, int]:
         """Steps of a block for the kernel, and how many of them one call does.

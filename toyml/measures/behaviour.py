@@ -69,7 +69,7 @@ def behaviour(net: nn.Module, x: Tensor) -> Behaviour:
     before = {name: b.clone() for name, b in twin.named_buffers()}
     chance = mode = False
     changed: set[str] = set()
-    with generators_kept(), torch.no_grad():
+    with generators_kept(x.device), torch.no_grad():
         for larger in (False, True):
             if larger:
                 for p in twin.parameters():
@@ -105,11 +105,11 @@ def same(a: Tensor, b: Tensor) -> bool:
 
 
 @contextmanager
-def generators_kept() -> Iterator[None]:
-    """Put torch's, NumPy's and Python's global generators back afterwards."""
+def generators_kept(device: torch.device | None = None) -> Iterator[None]:
+    """Put torch's (on the CPU and this device), NumPy's and Python's generators back afterwards."""
     state, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - kept, not used
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng([device] if device and device.type == "cuda" else []):
             yield
     finally:
         random.setstate(state)

@@ -113,6 +113,20 @@ def meaning(loss: nn.Module, y: Tensor) -> Meaning:
     return Meaning("labels" if several else "two classes", predict, level, middle, name)
 
 
+def prediction(loss: nn.Module, output: Tensor) -> Tensor:
+    """What outputs say under a loss: probabilities where it works on logits, else the outputs.
+
+    Example:
+        >>> prediction(nn.BCEWithLogitsLoss(), torch.zeros(1, 1))
+        tensor([[0.5000]])
+    """
+    found = of_kind(loss, BY_CLASS) or of_kind(loss, BY_LABEL)
+    if found is None or getattr(loss, "undecided", None) is not None:
+        return output
+    shown: Tensor = found[0](output)
+    return shown
+
+
 def loss_targets(loss: nn.Module, y: Tensor) -> Tensor:
     """Targets in the form that a loss takes.
 

@@ -181,7 +181,7 @@ def _column(coefficient: Tensor, like: Tensor) -> Tensor:
 
 
 def _away(plane: Plane, trajectory: Parameters) -> Tensor:
-    if set(trajectory) != set(plane.origin):
+    if not set(plane.origin) <= set(trajectory):  # buffers may stand beside the parameters
         raise ValueError(
             f"the trajectory has {', '.join(trajectory)}, the plane {', '.join(plane.origin)}; "
             "give snapshots of the same net"

@@ -56,7 +56,7 @@ from toyml.plots.motion import (
     play,
 )
 from toyml.plots.parity import plot_deviations
-from toyml.plots.points import plot_line, plot_points
+from toyml.plots.points import plot_line, plot_points, plot_values
 from toyml.plots.seeds import Distribution, Outcomes, plot_distribution, plot_outcomes
 from toyml.plots.stability import plot_radii
 from toyml.plots.style import (
@@ -157,6 +157,7 @@ __all__ = [
     "plot_sweep",
     "plot_swing",
     "plot_thresholds",
+    "plot_values",
     "set_title",
     "spaced_by_ratio",
     "spread_out",

@@ -45,18 +45,20 @@ def plot_decision_surface(
     ys: ArrayLike,
     probability: ArrayLike,
     *,
-    level: float = 0.5,
+    level: float | None = 0.5,
+    limits: tuple[float, float] = (0.0, 1.0),
     label: str = "decision boundary",
     style: Style = STYLE,
 ) -> DecisionSurface:
-    """Draw the probability of class 1 over the plane, and the line where it is a half.
+    """Draw what a model says over the plane, and the line where it is undecided.
 
     Args:
         ax: Where.
         xs: Horizontal coordinates [g].
         ys: Vertical coordinates [g'].
-        probability: Probability of class 1, [g', g], 0 to 1.
-        level: The probability at which the class changes.
+        probability: Probability of class 1, or another output, [g', g].
+        level: The value at which the class changes; ``None`` for values without classes.
+        limits: Values at the ends of the scale of colors.
         label: Name of that line for the legend.
         style: Colors and sizes.
 
@@ -68,14 +70,16 @@ def plot_decision_surface(
         np.asarray(xs),
         np.asarray(ys),
         np.ma.masked_invalid(values),
-        cmap=style.probability_map,
-        vmin=0.0,
-        vmax=1.0,
+        cmap=style.loss_map if level is None else style.probability_map,
+        vmin=limits[0],
+        vmax=limits[1],
         shading="gouraud",
         rasterized=True,
         zorder=0,
     )
-    contour = _contour(ax, xs, ys, values, level, style.ink, style.line_width)
+    contour = None
+    if level is not None:
+        contour = _contour(ax, xs, ys, values, level, style.ink, style.line_width)
     if contour is not None:
         # A contour has no legend entry of its own.
         ax.add_line(

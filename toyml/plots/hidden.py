@@ -99,6 +99,7 @@ def plot_activations_3d(
     plane: tuple[ArrayLike, float] | None = None,
     labels: Sequence[str] = ("unit 1", "unit 2", "unit 3"),
     *,
+    names: Sequence[str] = ("class 0", "class 1"),
     style: Style = STYLE,
 ) -> Activations:
     """Draw the data as three hidden units see it, with the output's plane v · a + c = 0.
@@ -109,6 +110,7 @@ def plot_activations_3d(
         y: Labels [n] or [n, 1]; above 0.5 is class 1.
         plane: Output weights v [3] and the constant c; ``None`` draws no plane.
         labels: Names of the three axes.
+        names: Of the two classes.
         style: Colors and sizes.
 
     Raises:
@@ -120,7 +122,7 @@ def plot_activations_3d(
             f"activations {list(A.shape)} and {len(classes)} labels do not match; "
             "give [n, 3] and [n]"
         )
-    points = [_cloud(ax, A[classes == bool(which)], which, len(A), style) for which in (0, 1)]
+    points = [_cloud(ax, A[classes == bool(i)], i, names[i], len(A), style) for i in (0, 1)]
     low, high = A.min(axis=0), A.max(axis=0)
     flat = high - low < 1e-9
     low, high = low - 0.05 * (high - low) - flat * 0.5, high + 0.05 * (high - low) + flat * 0.5
@@ -234,7 +236,9 @@ def _number(ax: Axes, anchor: NDArray[np.float64], unit: int, color: str, style:
     )
 
 
-def _cloud(ax: Any, points: NDArray[np.float64], which: int, n: int, style: Style) -> Any:
+def _cloud(
+    ax: Any, points: NDArray[np.float64], which: int, name: str, n: int, style: Style
+) -> Any:
     return ax.scatter(
         points[:, 0],
         points[:, 1],
@@ -245,7 +249,7 @@ def _cloud(ax: Any, points: NDArray[np.float64], which: int, n: int, style: Styl
         linewidths=0,
         alpha=0.75,
         depthshade=False,
-        label=f"class {which}",
+        label=name,
         rasterized=n > 1000,
     )
 

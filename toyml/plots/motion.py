@@ -24,7 +24,7 @@ from toyml.plots.classes import MARKERS, class_colors, plot_class_map, plot_clas
 from toyml.plots.curves import plot_curves
 from toyml.plots.hidden import frame_space
 from toyml.plots.landscape import plot_landscape
-from toyml.plots.points import plot_points
+from toyml.plots.points import plot_points, plot_values
 from toyml.plots.style import STYLE, Style, add_colorbar, add_legend, dress
 
 Motion = Callable[[int], Sequence[Artist]]
@@ -95,6 +95,8 @@ def move_surface(
     *,
     level: float | None,
     quantity: str,
+    limits: tuple[float, float] = (0.0, 1.0),
+    names: Sequence[str] = ("class 0", "class 1"),
     lines: ArrayLike | None = None,
     style: Style = STYLE,
 ) -> Motion:
@@ -109,24 +111,29 @@ def move_surface(
         y: Their labels [n].
         level: Where the predicted class changes; ``None`` for no boundary.
         quantity: What is predicted.
+        limits: Predictions at the ends of the scale of colors.
+        names: Of the two classes; empty where the targets are values.
         lines: The two ends of each hidden unit's line [t, h, 2, 2]; NaN for none.
         style: Colors and sizes.
     """
     fields = np.asarray(fields, dtype=float)
     across, up = np.asarray(xs, dtype=float), np.asarray(ys, dtype=float)
-    low, high = (0.0, 1.0) if level is not None else (np.nanmin(fields), np.nanmax(fields))
     half = (across[1] - across[0]) / 2, (up[1] - up[0]) / 2
     image = ax.imshow(
         fields[-1],
         extent=(across[0] - half[0], across[-1] + half[0], up[0] - half[1], up[-1] + half[1]),
         origin="lower",
-        cmap=style.probability_map,
-        vmin=low,
-        vmax=high,
+        cmap=style.probability_map if names else style.loss_map,
+        vmin=limits[0],
+        vmax=limits[1],
         interpolation="bilinear",
         zorder=0,
     )
-    points = plot_points(ax, x, y, style=style)
+    points = (
+        plot_points(ax, x, y, labels=names, style=style)
+        if names
+        else [plot_values(ax, x, y, limits, style=style)]
+    )
     ax.set_xlim(across[0], across[-1])
     ax.set_ylim(up[0], up[-1])
     ax.set_aspect("equal")
@@ -262,6 +269,7 @@ def move_space(
     activations: ArrayLike,
     y: ArrayLike,
     *,
+    names: Sequence[str],
     planes: ArrayLike | None = None,
     style: Style = STYLE,
 ) -> Motion:
@@ -271,6 +279,7 @@ def move_space(
         ax: An ``Axes3D``.
         activations: [t, n, 3].
         y: Numbers of their classes [n], from 0 to 6.
+        names: Of the classes.
         planes: Corners of the plane cut off at the box [t, c, 3]; NaN for none.
         style: Colors and sizes.
     """
@@ -286,7 +295,7 @@ def move_space(
             markersize=float(np.clip(60 / np.sqrt(len(classes)), 3, 8)),
             markeredgewidth=0,
             alpha=0.75,
-            label=f"class {which}",
+            label=names[which],
         )[0]
         for which in present
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
@@ -16,7 +18,7 @@ def plot_points(
     x: ArrayLike,
     y: ArrayLike,
     *,
-    labels: tuple[str, str] = ("class 0", "class 1"),
+    labels: Sequence[str] = ("class 0", "class 1"),
     style: Style = STYLE,
 ) -> list[PathCollection]:
     """Draw points of two classes, each with its own color and marker.
@@ -58,6 +60,34 @@ def plot_points(
         )
     dress(ax, "$x_1$", "$x_2$", grid=False, style=style)
     return artists
+
+
+def plot_values(
+    ax: Axes, x: ArrayLike, y: ArrayLike, limits: tuple[float, float], *, style: Style = STYLE
+) -> PathCollection:
+    """Draw points in the colors of their targets.
+
+    Args:
+        ax: Where.
+        x: Coordinates [n, 2].
+        y: Targets [n] or [n, 1].
+        limits: Targets at the ends of the scale of colors.
+        style: Colors and sizes.
+    """
+    points = as_points(x)
+    return ax.scatter(
+        points[:, 0],
+        points[:, 1],
+        c=np.asarray(y, dtype=float).ravel(),
+        cmap=style.loss_map,
+        vmin=limits[0],
+        vmax=limits[1],
+        s=float(np.clip(style.marker_size * 20 / max(len(points), 1), 9, style.marker_size)),
+        edgecolors=style.ink,
+        linewidths=0.7,
+        rasterized=len(points) > 1000,
+        zorder=5,
+    )
 
 
 def plot_line(

@@ -2,41 +2,60 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import warnings
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import Metric
 
 from toyml import engine
 from toyml.errors import UserError
+from toyml.measures.behaviour import Behaviour, behaviour, generators_kept
 from toyml.measures.forward import evaluating
+from toyml.measures.meaning import (
+    BY_CLASS,
+    Meaning,
+    class_numbers,
+    loss_targets,
+    meaning,
+    prediction,
+)
+from toyml.tasks.logged import LossRows
 
-# Losses whose integer targets [n] name a class instead of standing beside the outputs [n, k].
-BY_INDEX = (nn.CrossEntropyLoss, nn.NLLLoss, nn.MultiMarginLoss)
+ROWS_AT_ONCE = 2**16
+"""Rows that the net sees at once where all are looked at."""
 
 
 class Supervised(pl.LightningModule):
     r"""Minimise the mean loss of a net over a data set.
 
     One step is :math:`\theta_{s+1} = \theta_s - \mathrm{update}(\nabla L(\theta_s))` with
-    :math:`L` the loss module's own reduction (the mean, by default). The logged ``loss`` of step s
-    is :math:`L(\theta_s)`, before the update: step 0 is the initial loss.
+    :math:`L` the loss module's own reduction (the mean, by default). Logged are, at step s before
+    its update (step 0 is the start):
+
+    - ``loss`` and the metrics: over all training rows, in evaluation mode;
+    - ``batch_loss``: what the step itself saw, where that is something else (mini-batches, dropout,
+      batch norm, a ``training_step`` of one's own);
+    - ``val_loss`` and the metrics with ``val_``: over all held-out rows, once per validation.
 
     Args:
         net: Any module that maps x [n, d] to an output [n, k].
-        loss: Any loss module called as ``loss(output, y)``. After ``BCEWithLogitsLoss`` the
-            prediction is the sigmoid of the output, after ``CrossEntropyLoss`` its softmax,
-            otherwise the output itself.
+        loss: Any loss module called as ``loss(output, y)``. :func:`toyml.measures.meaning` says
+            what is predicted and where two classes meet. Losses on one output per class take the
+            number of the class, [n] or [n, 1], or a row with a single 1 [n, k].
         optimizer: Called with the parameters; in a config any ``torch.optim`` class.
         lr_scheduler: Called with the optimizer; stepped once per optimizer step.
         decay_bias: Whether ``weight_decay`` also applies to biases. PyTorch's optimizers decay
             every parameter (``true``); textbooks usually spare the bias (``false``).
-        metrics: torchmetrics by name, computed on (prediction, y) wherever the loss is logged.
+        metrics: torchmetrics by name, computed on (prediction, y) wherever the loss is logged;
+            y is the number of the class where there is an output for each.
         compiled: Run steps in a C kernel generated for this net, loss and optimizer. ``null``
             compiles fits of 100,000 steps and more; what cannot be compiled runs eagerly.
 
@@ -77,7 +96,12 @@ class Supervised(pl.LightningModule):
         # Built once here so that a wrong setting is an error before anything is written.
         trial = self._build_optimizer()
         self.needs_closure = isinstance(trial, torch.optim.LBFGS)
-        self._resumed, self._logged = False, -1
+        self._resumed = False
+        self._rows: tuple[pl.Trainer, tuple[Tensor, Tensor] | None] | None = None
+        self._meaning: Meaning | None = None
+        self._held_out: list[tuple[Tensor, Tensor]] = []
+        self.behaviour: Behaviour | None = None
+        self.batch_loss: float | None = None  # of the ordinary step that is under way
         self.was_compiled: bool | None = None
         self._training: tuple[pl.Trainer, engine.Training | None, str] | None = None
 
@@ -134,6 +158,10 @@ class Supervised(pl.LightningModule):
             )
         return optimizer
 
+    def configure_callbacks(self) -> list[pl.Callback]:
+        """What logs the rows of a fit on Lightning's ordinary loop."""
+        return [LossRows()]
+
     def configure_optimizers(self) -> Any:
         """The optimizer, and its scheduler stepped once per optimizer step."""
         optimizer = self._build_optimizer()
@@ -144,57 +172,222 @@ class Supervised(pl.LightningModule):
         if scheduler is None:
             return optimizer
         if self.automatic_optimization:
-            scheduler = {"scheduler": scheduler, "interval": "step", "monitor": "loss"}
+            scheduler = {"scheduler": scheduler, "interval": "step", "monitor": "batch_loss"}
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
 
     def setup(self, stage: str) -> None:
-        """Refuse an output that the loss would silently broadcast against the targets."""
-        batch = getattr(self.trainer.datamodule, "example", None)  # type: ignore[attr-defined]
-        if batch is None:
+        """Try net, loss and metrics on all rows, before anything is written.
+
+        Raises:
+            UserError: One of them refuses some of the rows.
+        """
+        self._rows = self._meaning = self.behaviour = None
+        data = self._source()
+        rows = None if data is None else self._seen(data, held_out=False)
+        if rows is None:
             return
-        x, y = batch
-        parameter = next(self.net.parameters(), x)
+        given = not hasattr(data, "arrays")
+        x, y = self._try(*rows, given)
+        self._meaning = meaning(self.loss, y)
+        self.behaviour = behaviour(self.net, x)
+        held = (
+            getattr(data, "validation", 0)
+            if not given
+            else is_overridden("val_dataloader", data, pl.LightningDataModule)
+        )
+        if stage == "fit" and held and (rows := self._seen(data, held_out=True)) is not None:
+            self._try(*rows, given)
+
+    def _seen(self, data: Any, held_out: bool) -> tuple[Tensor, Tensor] | None:
+        """All rows; ``None`` where only batches can be looked at.
+
+        Raises:
+            UserError: A data module of ours draws none.
+        """
+        try:
+            return engine.all_rows(data, held_out)
+        except ValueError as error:
+            if hasattr(data, "arrays"):
+                raise UserError(f"{type(data).__name__}: {error}") from error
+            return None
+
+    def fit_rows(self) -> tuple[Tensor, Tensor] | None:
+        """All training rows where and as the current fit needs them; ``None`` if not to be had."""
+        if self._rows is None or self._rows[0] is not self.trainer:
+            data = self._source()
+            if hasattr(data, "rows_for_fit"):
+                rows = data.rows_for_fit()
+            else:
+                rows = None if data is None else self._seen(data, held_out=False)
+            if rows is not None:
+                x, y = self.trainer.precision_plugin.convert_input(rows)
+                rows = x.to(self.device), self.targets(y).to(self.device)
+            self._rows = (self.trainer, rows)
+        return self._rows[1]
+
+    def sees_all(self, batch: Any) -> bool:
+        """Whether a step on this batch has the loss that :meth:`evaluate` has."""
+        rows = self.fit_rows()
+        plain = getattr(type(self).training_step, "takes_blocks", False)
+        if rows is None or not plain or self.behaviour is None or self.behaviour.on:
+            return False
+        full = str(self.trainer.precision) in ("32-true", "64-true")
+        return full and len(batch[0]) * self.trainer.world_size >= len(rows[0])
+
+    def evaluate(self) -> dict[str, float]:
+        """Loss and metrics of all training rows in evaluation mode; empty where none can be had."""
+        rows = self.fit_rows()
+        if rows is None:
+            return {}
+        x, y = rows
+        with generators_kept(x.device), torch.no_grad(), evaluating(self.net):
+            output = torch.cat([self.net(piece) for piece in x.split(ROWS_AT_ONCE)])  # type: ignore[no-untyped-call]
+            return {"loss": float(self.loss(output, y)), **self.measure(output, y)}
+
+    def _source(self) -> Any:
+        """Where the training rows of the current fit come from."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        return data if data is not None else self.trainer.fit_loop._data_source.instance
+
+    def _try(self, x: Tensor, y: Tensor, given: bool) -> tuple[Tensor, Tensor]:
+        """See that rows can be trained on; ``given`` are those that nobody casts.
+
+        Returns:
+            The rows as the net and the loss take them.
+        """
+        own = next(self.net.parameters(), torch.zeros(()))
+        precision = str(self.trainer.precision)
+        single = precision.startswith(("32", "bf16-m", "16-m"))
+        for name, rows in (("inputs", x), ("targets", y)):
+            if given and single and rows.dtype == torch.float64:
+                raise UserError(
+                    f"the {name} are float64 and the net is float32; hand over .float(), or set "
+                    "--trainer.precision 64-true"
+                )
+        y = self.targets(y)
+        if not given or not single:
+            x, y = (a.to(own.dtype) if a.is_floating_point() else a for a in (x, y))
+        x, y = x.to(own.device), y.to(own.device)
         with torch.random.fork_rng(devices=[]), torch.no_grad(), evaluating(self.net):
             try:
-                output = self.net(x.to(parameter))
-            except RuntimeError as error:
+                output = torch.cat([self.net(piece) for piece in x.split(ROWS_AT_ONCE)])  # type: ignore[no-untyped-call]
+            except (RuntimeError, ValueError, TypeError, IndexError) as error:
+                words = " ".join(str(error).split())
                 raise UserError(
-                    f"the net does not take inputs of shape {list(x.shape)} "
-                    f"({error}); give its first layer {x.shape[1]} inputs"
+                    f"the net does not take inputs of shape {list(x.shape)} and type "
+                    f"{str(x.dtype).removeprefix('torch.')} ({words}); give its first layer "
+                    f"{x.shape[-1]} inputs, or reshape them"
                 ) from error
-        self._check_shapes(output, y)
-        self._check_loss(output, y.to(output))
+            self._check_shapes(output, y)
+            if isinstance(self.loss, nn.BCELoss):
+                self._check_probabilities(output, x)
+            self._check_loss(output, y)
+        self._check_metrics(output, y)
+        return x, y
+
+    def _check_probabilities(self, output: Tensor, x: Tensor) -> None:
+        """Refuse BCELoss on a net whose outputs can leave 0 to 1, now or after some steps."""
+        larger = copy.deepcopy(self.net)
+        for p in larger.parameters():
+            p.copy_(10 * torch.randn(p.shape).to(p))
+        for found in (output, larger(x[:ROWS_AT_ONCE])):
+            outside = found[(found < 0) | (found > 1)]
+            if len(outside):
+                raise UserError(
+                    "BCELoss takes probabilities, and this net can put out "
+                    f"{float(outside[0]):.3g}; end it with torch.nn.Sigmoid, or take "
+                    "torch.nn.BCEWithLogitsLoss"
+                )
+
+    def _check_metrics(self, output: Tensor, y: Tensor) -> None:
+        """Refuse a metric that does not take these targets, or gives no single number."""
+        self._meaning = self._meaning or meaning(self.loss, y)
+        for name, metric in self.metrics.items():
+            assert isinstance(metric, Metric)
+            kind = type(metric).__name__
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # about values that a fit has not reached yet
+                    value = self._measured(metric, output, y)
+                    metric.reset()
+            except (RuntimeError, ValueError, TypeError, IndexError) as error:
+                words = " ".join(str(error).split())
+                raise UserError(
+                    f"metric {name!r} ({kind}) does not take predictions {list(output.shape)} and "
+                    f"targets {list(y.shape)} from {float(y.min()):g} to {float(y.max()):g} "
+                    f"({words}); choose another in model.metrics"
+                ) from error
+            if not isinstance(value, Tensor) or value.numel() != 1:
+                shape = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
+                raise UserError(
+                    f"metric {name!r} ({kind}) gives {shape} where one number is needed; set its "
+                    "average"
+                )
 
     def _check_loss(self, output: Tensor, y: Tensor) -> None:
-        """Refuse what is no loss for these targets, before anything is written."""
+        """Refuse what is no loss for these targets."""
         name = type(self.loss).__name__
         try:
             with torch.no_grad():
                 value = self.loss(output, y)
         except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+            words = " ".join(str(error).split())
             raise UserError(
                 f"{name} does not take an output {list(output.shape)} and targets {list(y.shape)} "
-                f"({error}); choose another model.loss or output"
+                f"of type {str(y.dtype).removeprefix('torch.')} ({words}); choose another "
+                "model.loss, output or type (y.float())"
             ) from error
         if not isinstance(value, Tensor) or value.dim() != 0:
             shape = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise UserError(
                 f"{name} gives {shape} where one number is needed; use a loss with reduction=mean"
             )
+        if not value.is_floating_point():
+            raise UserError(f"{name} of targets {y.dtype} is {value.dtype}; hand over y.float()")
+
+    def targets(self, y: Tensor) -> Tensor:
+        """Targets in the form that the loss takes (:func:`toyml.measures.loss_targets`).
+
+        Raises:
+            UserError: They are no classes, and the loss takes classes.
+        """
+        try:
+            return loss_targets(self.loss, y)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+
+    def _check_shapes(self, output: Tensor, y: Tensor) -> None:
+        name = type(self.loss).__name__
         if isinstance(self.loss, nn.CrossEntropyLoss) and output.shape[-1] == 1:
             raise UserError(
                 "CrossEntropyLoss on one output is 0 whatever the weights are; use "
                 "BCEWithLogitsLoss, or one output per class"
             )
-
-    def _check_shapes(self, output: Tensor, y: Tensor) -> None:
-        by_index = isinstance(self.loss, BY_INDEX) and not y.is_floating_point()
-        if not by_index and output.shape != y.shape:
-            raise UserError(
-                f"the net's output has shape {list(output.shape)} but the targets have "
-                f"{list(y.shape)}; {type(self.loss).__name__} would broadcast them to a "
-                f"wrong loss: make the last layer {y.shape[-1]} wide or reshape the targets"
-            )
+        if y.ndim == 1 and not y.is_floating_point() and output.ndim > 1:
+            classes, most = output.shape[1], int(y.max()) if len(y) else 0
+            ignored = getattr(self.loss, "ignore_index", None)
+            if isinstance(self.loss, tuple(BY_CLASS)) and len(output) == len(y):
+                wrong = y[((y < 0) | (y >= classes)) & (y != ignored)]
+                if len(wrong):
+                    raise UserError(
+                        f"a target is class {int(wrong[0])}, and the net has {classes} outputs for "
+                        f"classes 0 to {classes - 1}; make the last layer {max(most, 1) + 1} wide"
+                    )
+                return
+        if output.shape == y.shape:
+            return
+        if y.ndim == 1:
+            way = "reshape the targets to [n, 1] (y[:, None])"
+        elif output.ndim == 2 and y.ndim == 2 and len(output) == len(y):
+            way = f"make the last layer {y.shape[-1]} wide or reshape the targets"
+        else:
+            way = "reshape the output or the targets"
+        if isinstance(self.loss, tuple(BY_CLASS)):
+            way = "give one output per class, and targets that are class numbers or one-hot rows"
+        raise UserError(
+            f"the net's output has shape {list(output.shape)} but the targets have "
+            f"{list(y.shape)}; {name} would broadcast them to a wrong loss: {way}"
+        )
 
     def on_train_start(self) -> None:
         """On resume, settings of the command line beat those in the checkpoint."""
@@ -267,11 +460,9 @@ class Supervised(pl.LightningModule):
 
     def prediction(self, output: Tensor) -> Tensor:
         """What the output says: probabilities where the loss works on logits."""
-        if isinstance(self.loss, nn.BCEWithLogitsLoss):
-            return torch.sigmoid(output)
-        if isinstance(self.loss, nn.CrossEntropyLoss):
-            return torch.softmax(output, dim=-1)
-        return output
+        return prediction(self.loss, output)
+
+    prediction.by_loss = True  # type: ignore[attr-defined]
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         """A block of steps, or the loss of one ordinary batch."""
@@ -279,9 +470,13 @@ class Supervised(pl.LightningModule):
             training = self.training_blocks()
             assert training is not None
             outputs = training.run(batch)
-            self.log("loss", outputs["losses"][-1], prog_bar=True, logger=False, batch_size=1)
+            seen = "loss" if training.sees_all else "batch_loss"
+            self.log(seen, outputs["losses"][-1], prog_bar=True, logger=False, batch_size=1)
+            if not training.sees_all:
+                self.log_monitored()
             return outputs
         x, y = batch
+        y = self.targets(y)
         output = self(x)
         self._check_shapes(output, y)
         try:
@@ -292,31 +487,30 @@ class Supervised(pl.LightningModule):
                 raise
             loss = (output * math.nan).sum()
         # Under DDP the mean over the processes is the loss of the whole batch; every process takes
-        # part here and in the metrics, or the others would wait for it for ever.
-        mean = self.trainer.strategy.reduce(loss.detach(), reduce_op="mean")
-        step = self.trainer.global_step
-        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        value = float(mean)
+        # part here, or the others would wait for it for ever.
+        value = float(self.trainer.strategy.reduce(loss.detach(), reduce_op="mean"))
+        if self.batch_loss is None:  # the first of several, where gradients are accumulated
+            self.batch_loss = value
         if not math.isfinite(value):
-            engine.Training(self).raise_diverged(step, value)
-        if every and step % every == 0 and step != self._logged:
-            # With accumulated gradients a step has several batches; the first one is logged.
-            self._logged = step
-            self.log_row(step, value, output.detach(), y)
-        self.log("loss", loss.detach(), prog_bar=True, logger=False, batch_size=len(x))
+            engine.Training(self).raise_diverged(self.trainer.global_step, value)
+        self.log("batch_loss", loss.detach(), prog_bar=True, logger=False, batch_size=len(x))
+        if self.trainer.is_last_batch:
+            self.log_monitored()
         return loss
 
     training_step.takes_blocks = True  # type: ignore[attr-defined]
 
+    def log_monitored(self) -> None:
+        """Give a callback that monitors ``loss``, or a metric, the one of all rows."""
+        callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
+        watched = {getattr(callback, "monitor", None) for callback in callbacks}
+        if watched & {"loss", *self.metrics}:
+            self.log_dict(self.evaluate(), logger=False, batch_size=1)
+
     def on_train_end(self) -> None:
         """Log the loss and the metrics of the last parameters, which no training step has seen."""
-        rows = getattr(self.trainer.datamodule, "rows_for_fit", None)  # type: ignore[attr-defined]
-        if rows is None or self.trainer.fast_dev_run:  # type: ignore[attr-defined]
-            return
-        x, y = (a.to(self.device) for a in rows())
-        with torch.random.fork_rng(devices=[]), torch.no_grad(), evaluating(self.net):
-            output = self.net(x)
-            self.log_row(self.trainer.global_step, float(self.loss(output, y)), output, y)
+        if not self.trainer.fast_dev_run and (row := self.evaluate()):  # type: ignore[attr-defined]
+            self.log_row(self.trainer.global_step, row)
 
     def schedule(self, loss: Tensor) -> None:
         """Step the learning-rate scheduler after an update inside a block."""
@@ -326,46 +520,72 @@ class Supervised(pl.LightningModule):
         elif scheduler is not None:
             scheduler.step()  # type: ignore[union-attr]
 
-    def log_row(self, step: int, loss: float, output: Tensor, y: Tensor) -> None:
-        """Write the loss and the metrics at ``step`` to every logger."""
-        row = {"loss": loss, **self.measure(output, y)}
+    def log_row(self, step: int, row: dict[str, float]) -> None:
+        """Write what was measured at ``step`` to every logger."""
         for logger in self.trainer.loggers:
             logger.log_metrics(row, step=step)
 
     def measure(self, output: Tensor, y: Tensor) -> dict[str, float]:
         """Metrics of one output, by name."""
-        if not self.metrics:
-            return {}
-        prediction = self.prediction(output)
         values = {}
         for name, metric in self.metrics.items():
             assert isinstance(metric, Metric)
-            metric.reset()
-            metric.update(prediction, y if prediction.shape == y.shape else y.squeeze(-1))
-            values[name] = float(metric.compute())
+            values[name] = float(self._measured(metric, output, y))
         return values
 
-    def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """Log ``val_loss`` and the metrics on held-out data."""
-        self._evaluate(batch, "val")
+    def _measured(self, metric: Metric, output: Tensor, y: Tensor) -> Any:
+        said = self.prediction(output)
+        self._meaning = self._meaning or meaning(self.loss, y)
+        if self._meaning.kind == "classes":
+            y = class_numbers(y)
+        elif said.shape != y.shape:
+            y = y.squeeze(-1)
+        metric.reset()
+        metric.update(said, y)
+        return metric.compute()
 
-    def test_step(self, batch: Any, batch_idx: int) -> None:
-        """Log ``test_loss`` and the metrics."""
-        self._evaluate(batch, "test")
+    # -- held-out rows -----------------------------------------------------------------------
+
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Keep what the net says about a batch of held-out rows."""
+        self._gather(batch)
+
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """The same for test rows."""
+        self._gather(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log ``val_loss`` and the metrics over all held-out rows at once."""
+        self._evaluate("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log ``test_loss`` and the metrics over all test rows at once."""
+        self._evaluate("test")
 
     def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Predictions [n, k]."""
         return self.prediction(self(batch[0]))
 
-    def _evaluate(self, batch: Any, stage: str) -> None:
+    def _gather(self, batch: Any) -> None:
         x, y = batch
+        y = self.targets(y)
         output = self(x)
         self._check_shapes(output, y)
+        self._held_out.append((output, y))
+
+    def _evaluate(self, stage: str) -> None:
+        if not self._held_out:
+            return
+        output, y = (torch.cat(pieces) for pieces in zip(*self._held_out, strict=True))
+        self._held_out.clear()
         values = {"loss": float(self.loss(output, y)), **self.measure(output, y)}
+        if self.trainer.world_size > 1:
+            # Each process has its share of the rows of a loader of one's own.
+            mean = self.trainer.strategy.reduce
+            values = {n: float(mean(output.new_tensor(v))) for n, v in values.items()}
         values = {f"{stage}_{name}": value for name, value in values.items()}
         fitting = self.trainer.state.fn == "fit"
         if fitting and not self.trainer.sanity_checking:
             # Lightning would count blocks, not steps, on this axis.
-            for logger in self.trainer.loggers:
-                logger.log_metrics(values, step=self.trainer.global_step)
-        self.log_dict(values, prog_bar=True, batch_size=len(x), logger=not fitting)
+            self.log_row(self.trainer.global_step, values)
+        self.log_dict(values, prog_bar=True, batch_size=len(y), logger=not fitting)

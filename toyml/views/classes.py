@@ -105,7 +105,6 @@ def ranked(
         raise NotApplicable(str(why)) from why
     if output.ndim != 3 or output.shape[2] < 2:
         raise NotApplicable(f"the net has outputs {list(output.shape[2:])}, and no choice of class")
-    prediction = getattr(run.task, "prediction", lambda raw: raw)
-    first, second = prediction(output).double().topk(2, dim=2).values.unbind(2)
+    first, second = run.meaning.prediction(output).double().topk(2, dim=2).values.unbind(2)
     # A NaN counts as the largest of all: the lead is NaN there too.
     return output.argmax(2), first - second

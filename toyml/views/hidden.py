@@ -7,15 +7,17 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from toyml import measures
 from toyml.claims import NotApplicable
+from toyml.measures.chain import read_chain
 from toyml.run import Run
 from toyml.views.boundary import square
 from toyml.views.fit import line
 from toyml.views.frames import frames
 from toyml.views.kept import kept
-from toyml.views.rows import some_of_each, targets
+from toyml.views.rows import class_names, some_of_each, targets
 
 CORNERS = 6  # of the widest polygon that a plane cuts out of a cube
 
@@ -29,6 +31,7 @@ class HiddenView(NamedTuple):
         y: Their targets, or the numbers of their classes [n].
         total: Number of rows in the data.
         classes: Whether they belong to classes.
+        names: Of the classes; empty without.
         activations: Of the last hidden layer [t, n, h].
         lines: For two inputs the line of each unit of the first layer, cut off at the box of the
             picture, [t, h1, 2 ends, 2 coordinates], NaN where it misses the box; else ``None``.
@@ -45,6 +48,7 @@ class HiddenView(NamedTuple):
     y: NDArray[np.float64]
     total: int
     classes: bool
+    names: tuple[str, ...]
     activations: NDArray[np.float64]
     lines: NDArray[np.float64] | None
     normals: NDArray[np.float64] | None
@@ -71,7 +75,7 @@ def hidden_view(run: Run, most: int = 100, rows: int = 240, points: int = 201) -
     chosen = frames(run, most)
     if not len(chosen):
         raise NotApplicable("the run has recorded no step")
-    parameters = run.trajectory.select(chosen)
+    parameters = run.trajectory.points(chosen)
     shown = some_of_each(y[:, 0], rows)
     if sum(value.ndim == 3 for value in parameters.values()) < 2:
         raise NotApplicable("the net has no hidden layer")
@@ -91,13 +95,16 @@ def hidden_view(run: Run, most: int = 100, rows: int = 240, points: int = 201) -
         y[shown, 0].double().numpy(),
         len(x),
         classes,
+        class_names(run) if classes else (),
         seen,
         lines,
         normals,
         box,
         grid,
         responses,
-        output_planes(parameters, seen) if classes and seen.shape[2] == 3 else None,
+        output_planes(parameters, seen, undecided_output(run))
+        if classes and seen.shape[2] == 3
+        else None,
     )
 
 
@@ -113,14 +120,35 @@ def unit_lines(
     return ends, normals, box
 
 
+def undecided_output(run: Run) -> float | None:
+    """The value of the last affine map at which neither of two classes is preferred.
+
+    Logits are undecided at 0, whether the loss or a last sigmoid makes probabilities of them.
+    ``None`` where the layer behind it is not known to be undecided anywhere.
+    """
+    if run.meaning.undecided is None:
+        return None
+    chain = read_chain(run.net)
+    last = chain[-1].activations if chain else ()
+    if not last:
+        logit = run.meaning.quantity.startswith("probability") and run.meaning.undecided == 0.5
+        return 0.0 if logit else run.meaning.undecided
+    inverse = {
+        (nn.Sigmoid, 0.5): 0.0,
+        (nn.Tanh, 0.0): 0.0,
+    }
+    return inverse.get((type(last[-1]), run.meaning.undecided)) if len(last) == 1 else None
+
+
 def output_planes(
-    parameters: measures.Parameters, seen: NDArray[np.float64]
+    parameters: measures.Parameters, seen: NDArray[np.float64], level: float | None
 ) -> NDArray[np.float64] | None:
-    """Polygons [t, 6, 3] of the planes v · a + c = 0 in the cube around activations [t, n, 3].
+    """Polygons [t, 6, 3] of the planes v · a + c = level in the cube around activations [t, n, 3].
 
     Args:
         parameters: Snapshots; the last matrix and its bias are the output layer.
         seen: Activations.
+        level: Where the output is undecided; ``None`` where that is not known.
 
     Returns:
         Corners in their order around the polygon, the last one repeated where there are fewer
@@ -128,10 +156,10 @@ def output_planes(
     """
     matrices = [name for name, value in parameters.items() if value.ndim == 3]
     v = parameters[matrices[-1]].double().numpy()
-    if v.shape[1] != 1:
+    if v.shape[1] != 1 or level is None:
         return None
     bias = parameters.get(matrices[-1].removesuffix("weight") + "bias")
-    c = np.zeros(len(v)) if bias is None else bias[:, 0].double().numpy()
+    c = (np.zeros(len(v)) if bias is None else bias[:, 0].double().numpy()) - level
     finite = seen[np.isfinite(seen).all(axis=(1, 2))]
     if not len(finite):
         return None

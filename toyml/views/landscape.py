@@ -112,7 +112,7 @@ def landscape_view(
     chosen, left_out = drawn(run, most)
     kind = default_plane(run) if plane is None else plane
     flat = kind.lay(run, chosen)
-    x, y = (rows.double() for rows in run.data)
+    x, y = run.rows()
     trajectory = doubled(run.trajectory.select(chosen))
     shadow = measures.project(run.net, run.loss, flat, trajectory, x, y)
     path, true = shadow.coordinates.numpy(), shadow.true.numpy()
@@ -138,7 +138,7 @@ def landscape_view(
         shadow.distance.numpy(),
         shadow.extent,
         shadow.explained,
-        f"{measures.verdict(steps.tolist(), shadow)} {left_out}".strip(),
+        f"{measures.verdict(steps.tolist(), shadow)} {left_out} {statistics(run)}".strip(),
         minimum,
     )
 
@@ -161,8 +161,9 @@ def drawn(run: Run, most: int) -> tuple[NDArray[np.int64], str]:
     chosen = chosen[np.isfinite(run.trajectory.parameters.flat[chosen]).all(1)]
     if not len(chosen):
         raise NotApplicable("the run has recorded no step with finite parameters")
-    x, y = (rows.double() for rows in run.data)
-    loss = measures.losses(run.net, run.loss, doubled(run.trajectory.select(chosen)), x, y).numpy()
+    x, y = run.rows()
+    states = doubled(run.trajectory.select(chosen))
+    loss = measures.losses(run.net, run.loss, states, x, y).numpy()
     gone = np.flatnonzero(loss > RUN_AWAY * loss[0]) if loss[0] > 0 else np.empty(0, np.int64)
     if not len(gone):
         return chosen, ""
@@ -171,6 +172,13 @@ def drawn(run: Run, most: int) -> tuple[NDArray[np.int64], str]:
         f"The path is drawn up to step {run.trajectory.steps[chosen[-1]]:,}: then the loss is more "
         "than a million times the first one."
     )
+
+
+def statistics(run: Run) -> str:
+    """Which buffers the surface is drawn with, where they change along the path."""
+    if not run.trajectory.buffers:
+        return ""
+    return "The surface has the net's buffers of the last step, each point of the path its own."
 
 
 def window_of(

@@ -70,7 +70,7 @@ def line_view(
     names = end_names(run, first, second, other)
     if not 0 < distance < np.inf:
         raise NotApplicable(f"there is no line from {names[0]} to {names[1]}: {distance} apart")
-    x, y = (rows.double() for rows in run.data)
+    x, y = run.rows()
     at = torch.linspace(-reach, 1 + reach, grid, dtype=torch.float64)
     every = {name_of(loss): loss for loss in (run.loss, *losses)}
     every[name_of(run.loss)] = run.loss

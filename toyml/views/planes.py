@@ -82,7 +82,7 @@ class PrincipalPlane(RunPlane):
     def lay(self, run: Run, indices: NDArray[np.int64]) -> Plane:
         """Orthonormal: distances in the picture are distances in parameter space."""
         try:
-            return measures.principal_plane(doubled(run.trajectory.select(indices)))
+            return measures.principal_plane(doubled(run.trajectory.points(indices)))
         except ValueError as error:
             raise NotApplicable(str(error)) from error
 
@@ -160,7 +160,7 @@ class CurvaturePlane(RunPlane):
     def lay(self, run: Run, indices: NDArray[np.int64]) -> Plane:
         """The sharpest direction first."""
         here = at_step(run, self.step)
-        x, y = (rows.double() for rows in run.data)
+        x, y = run.rows()
         try:
             return measures.curvature_plane(run.net, run.loss, here, x, y)
         except (ValueError, ArithmeticError) as error:
@@ -210,7 +210,7 @@ def default_plane(run: Run) -> RunPlane:
 
 def at_step(run: Run, step: int | None) -> dict[str, Tensor]:
     """One snapshot in float64; ``None`` is the last one."""
-    stack = doubled(run.trajectory.select([snapshot(run, step)]))
+    stack = doubled(run.trajectory.points([snapshot(run, step)]))
     return {name: p[0] for name, p in stack.items()}
 
 
@@ -223,10 +223,10 @@ def at_end(run: Run, indices: NDArray[np.int64]) -> dict[str, Tensor]:
     finite = np.isfinite(run.trajectory.parameters.flat[indices]).all(1)
     if not finite.any():
         raise NotApplicable("no snapshot has finite parameters")
-    last = doubled(run.trajectory.select(indices[finite][-1:]))
+    last = doubled(run.trajectory.points(indices[finite][-1:]))
     return {name: p[0] for name, p in last.items()}
 
 
 def doubled(parameters: Parameters) -> dict[str, Tensor]:
-    """The same in float64."""
-    return {name: p.double() for name, p in parameters.items()}
+    """The same in float64; buffers of integers stay."""
+    return {n: p.double() if p.is_floating_point() else p for n, p in parameters.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -27,8 +26,9 @@ class RowsView(NamedTuple):
         target: What it should say [n].
         rows: Numbers of these rows in the data [n], by increasing target and last prediction.
         total: Number of rows in the data.
-        classes: Whether all targets are 0 or 1.
-        accuracy: Share of all rows on the right side of 1/2 [t]; ``None`` without classes.
+        classes: Whether they are two classes.
+        accuracy: Share of all rows whose class is right [t]; ``None`` without classes.
+        undecided: The prediction at which neither class is preferred; ``None`` without classes.
     """
 
     steps: NDArray[np.int64]
@@ -38,6 +38,7 @@ class RowsView(NamedTuple):
     total: int
     classes: bool
     accuracy: NDArray[np.float64] | None
+    undecided: float | None
 
 
 @kept
@@ -56,12 +57,13 @@ def rows_view(run: Run, most: int = 100, rows: int = 400) -> RowsView:
     chosen = frames(run, most)
     if not len(chosen):
         raise NotApplicable("the run has recorded no step")
-    output = predictions(run, run.trajectory.select(chosen), x)[..., 0].double().numpy()
+    raw = outputs(run, run.trajectory.select(chosen), x)
+    output = run.meaning.prediction(raw)[..., 0].double().numpy()
     target = y[:, 0].double().numpy()
     order = np.lexsort((output[-1], target))
     shown = order[spread(len(order), rows)]
-    classes = two_classes(y)
-    right = ((output > 0.5) == (target > 0.5)).mean(axis=1) if classes else None
+    classes = run.meaning.undecided is not None
+    right = run.meaning.right(raw, run.data[1]).numpy() if classes else None
     return RowsView(
         run.trajectory.steps[chosen],
         output[:, shown],
@@ -70,6 +72,7 @@ def rows_view(run: Run, most: int = 100, rows: int = 400) -> RowsView:
         len(target),
         classes,
         right,
+        run.meaning.undecided,
     )
 
 
@@ -79,11 +82,24 @@ def labelled(run: Run) -> tuple[Tensor, Tensor]:
     Raises:
         NotApplicable: The run's data are something else.
     """
+    x, y = given(run)
+    if y.ndim != 2 or y.shape[1] != 1:
+        raise NotApplicable(f"the data have shapes {list(x.shape)} and {list(y.shape)}")
+    return x, y
+
+
+def given(run: Run) -> tuple[Tensor, Tensor]:
+    """Rows x [n, d] and their targets.
+
+    Raises:
+        NotApplicable: The run has no rows, or rows of another shape.
+    """
     try:
         x, y = run.data
+        _ = run.loss
     except UserError as why:
         raise NotApplicable(str(why)) from why
-    if x.ndim != 2 or y.ndim != 2 or y.shape[1] != 1 or not len(x):
+    if x.ndim != 2 or not len(x):
         raise NotApplicable(f"the data have shapes {list(x.shape)} and {list(y.shape)}")
     return x, y
 
@@ -91,20 +107,21 @@ def labelled(run: Run) -> tuple[Tensor, Tensor]:
 def classed(run: Run) -> tuple[Tensor, Tensor, int]:
     """Rows x [n, d], the number of each row's class [n], and how many classes there are.
 
-    Of data whose targets have a column for each class, 1 for the row's own and 0 for the others.
-
     Raises:
         NotApplicable: The run's data are something else.
     """
-    try:
-        x, y = run.data
-    except UserError as why:
-        raise NotApplicable(str(why)) from why
-    if x.ndim != 2 or y.ndim != 2 or y.shape[1] < 2 or not len(x):
+    x, y = given(run)
+    if run.meaning.kind != "classes":
+        if y.ndim == 2 and y.shape[1] > 1:
+            raise NotApplicable(f"the {y.shape[1]} targets of a row are not one class out of them")
         raise NotApplicable(f"the data have shapes {list(x.shape)} and {list(y.shape)}")
-    if not two_classes(y) or not bool((y.sum(1) == 1).all()):
-        raise NotApplicable(f"the {y.shape[1]} targets of a row are not one class out of several")
-    return x, y.argmax(1), y.shape[1]
+    if y.ndim == 2:
+        return x, y.argmax(1), y.shape[1]
+    try:
+        number = measures.outputs(run.net, run.trajectory.select([-1]), x[:1]).shape[-1]
+    except ValueError as why:
+        raise NotApplicable(str(why)) from why
+    return x, y, number
 
 
 def targets(run: Run) -> tuple[Tensor, Tensor, bool]:
@@ -113,18 +130,44 @@ def targets(run: Run) -> tuple[Tensor, Tensor, bool]:
     Raises:
         NotApplicable: The data have several targets that are not one class out of several.
     """
-    try:
-        x, y = labelled(run)
-    except NotApplicable:
-        with suppress(NotApplicable):
-            x, index, _ = classed(run)
-            return x, index[:, None], True
-        raise
-    return x, y, two_classes(y)
+    if given(run) and run.meaning.kind == "classes":
+        x, index, _ = classed(run)
+        return x, index[:, None], True
+    x, y = labelled(run)
+    if run.meaning.undecided is None:
+        return x, y, False
+    return x, (y > run.meaning.middle).to(x), True
+
+
+def class_names(run: Run) -> tuple[str, ...]:
+    """What the targets call the classes of :func:`targets`, in their order.
+
+    Example:
+        ``("class 0", "class 1")``, or ``("class −1", "class 1")`` for targets -1 and 1.
+    """
+    y = run.data[1]
+    if run.meaning.kind != "classes":
+        low, high = float(y.min()), float(y.max())
+        return (named(low if low < high else 2 * run.meaning.middle - high), named(high))
+    return tuple(named(i) for i in range(classed(run)[2]))
+
+
+def named(value: float) -> str:
+    """The name of a class with a number."""
+    return f"class {value:g}".replace("-", "\N{MINUS SIGN}")
 
 
 def predictions(run: Run, parameters: measures.Parameters, x: Tensor) -> Tensor:
     """What the net says about inputs at snapshots, [t, n, 1].
+
+    Raises:
+        NotApplicable: It has several outputs, or does not take these inputs.
+    """
+    return run.meaning.prediction(outputs(run, parameters, x))
+
+
+def outputs(run: Run, parameters: measures.Parameters, x: Tensor) -> Tensor:
+    """The one output for inputs at snapshots, [t, n, 1].
 
     Raises:
         NotApplicable: It has several outputs, or does not take these inputs.
@@ -135,14 +178,7 @@ def predictions(run: Run, parameters: measures.Parameters, x: Tensor) -> Tensor:
         raise NotApplicable(str(why)) from why
     if output.ndim != 3 or output.shape[2] != 1:
         raise NotApplicable(f"the net has {output.shape[-1]} outputs; one can be shown")
-    prediction = getattr(run.task, "prediction", lambda raw: raw)
-    said: Tensor = prediction(output)
-    return said
-
-
-def two_classes(y: Tensor) -> bool:
-    """Whether every target is 0 or 1."""
-    return bool(((y == 0) | (y == 1)).all())
+    return output
 
 
 def spread(n: int, most: int) -> NDArray[np.int64]:

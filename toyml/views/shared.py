@@ -46,11 +46,12 @@ def shared_landscape_views(
     if isinstance(kind, ParameterPlane):
         plane, axes = kind.lay(first, chosen[next(iter(same))]), kind.axes(first)
     else:
-        plane = plane_of_all(paths)
+        own = first.trajectory.shapes  # without buffers
+        plane = plane_of_all({n: {k: path[k] for k in own} for n, path in paths.items()})
         axes = ("principal component 1 of all paths", "principal component 2")
     shadows = {}
     for name, run in same.items():
-        x, y = (rows.double() for rows in run.data)
+        x, y = run.rows()
         shadows[name] = measures.project(run.net, run.loss, plane, paths[name], x, y)
     every = torch.cat([shadow.coordinates for shadow in shadows.values()]).numpy()
     # In units of each run's own beginning, so that another loss does not count as run away.
@@ -89,7 +90,7 @@ def plane_of_all(paths: Mapping[str, measures.Parameters]) -> Plane:
     Raises:
         NotApplicable: They span no plane.
     """
-    first = next(iter(paths.values()))
+    first, *_ = paths.values()
     together = {name: torch.cat([path[name] for path in paths.values()]) for name in first}
     try:
         return measures.principal_plane(together)

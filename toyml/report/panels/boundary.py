@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from toyml.report.packing import levels
-from toyml.report.panels.layout import SHAPES, bar, of_rows, plain, plane, points
+from toyml.report.panels.layout import bar, of_rows, plain, plane, points, shapes
 from toyml.report.scene import Move, Panel, Plot, Spec
 from toyml.report.theme import line_token
 
@@ -37,7 +37,7 @@ def boundary_panel(views: Mapping[str, BoundaryView], references: Lines | None =
             _reference(name, i, w, b, first)
             for i, (name, (w, b)) in enumerate((references or {}).items())
         ),
-        *points(first.x[:, 0], first.x[:, 1], first.y, first.level is not None),
+        *points(first.x[:, 0], first.x[:, 1], first.y, first.names, first.limits),
     ]
     moves = [Move(i, "z", levels(view.field), view.steps) for i, view in enumerate(views.values())]
     what = (
@@ -51,13 +51,13 @@ def boundary_panel(views: Mapping[str, BoundaryView], references: Lines | None =
     ]
     if others:
         what += f" The rows are those of {next(iter(views))}."
-    shapes = SHAPES if first.level is not None else ""
+    symbols = shapes(first.names) if first.names else ""
     named = f" Lines of theory: {', '.join(references)}." if references else ""
     title = "What the model says in the plane" if alone else "Where each run changes its mind"
     return Panel(
         name="boundary",
         title=title,
-        caption=what + shapes + named + of_rows(len(first.x), first.total),
+        caption=what + symbols + named + of_rows(len(first.x), first.total),
         alt=f"Plane of the two inputs with {first.total:,} rows of data and the {first.quantity} "
         f"of {'the model' if alone else ' and '.join(views)} from step {first.steps[0]:,} to "
         f"{last:,}. {what}{named}",
@@ -69,9 +69,8 @@ def boundary_panel(views: Mapping[str, BoundaryView], references: Lines | None =
 
 def _field(view: BoundaryView) -> Spec:
     contours: Spec = {"coloring": "heatmap", "showlines": False}
-    low, high = float(np.nanmin(view.field)), float(np.nanmax(view.field))
+    low, high = view.limits
     if view.level is not None:
-        low, high = 0.0, 1.0
         contours = {
             "coloring": "heatmap",
             "start": view.level,
@@ -88,7 +87,7 @@ def _field(view: BoundaryView) -> Spec:
         "zmax": high,
         "zauto": False,
         "autocontour": False,
-        "colorscale": "@probability",
+        "colorscale": "@loss" if view.level is None else "@probability",
         "contours": contours,
         "line": {"color": "@ink", "width": 2},
         "colorbar": bar(view.quantity),

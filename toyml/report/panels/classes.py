@@ -60,9 +60,10 @@ def _map(label: str, view: ClassesView) -> Plot:
         "showscale": False,
         "hovertemplate": "(%{x:.3g}, %{y:.3g})<br>class %{customdata:.0f}<extra></extra>",
     }
+    names = [f"class {i}" for i in range(view.number)]
     return Plot(
         label,
-        [field, *points(view.x[:, 0], view.x[:, 1], view.y.astype(np.float64), True)],
+        [field, *points(view.x[:, 0], view.x[:, 1], view.y.astype(np.float64), names)],
         plane("x₁", "x₂", view.xs, view.ys),
         [
             Move(0, "z", levels(view.winner + RIM + (1 - 2 * RIM) * faded), view.steps),

@@ -10,7 +10,6 @@ import numpy as np
 
 from toyml.report.packing import levels
 from toyml.report.panels.layout import (
-    SHAPES,
     axis,
     bar,
     curve,
@@ -18,6 +17,7 @@ from toyml.report.panels.layout import (
     of_rows,
     plane,
     points,
+    shapes,
     span,
 )
 from toyml.report.scene import Choice, Move, Panel, Plot, Spec
@@ -85,16 +85,16 @@ def plots_of(view: HiddenView) -> list[Plot]:
 
 def words_of(view: HiddenView) -> list[str]:
     """How to read it, in sentences."""
-    h, shapes = view.activations.shape[2], view.classes and view.y.max() < 2
+    h, two = view.activations.shape[2], len(view.names) == 2
     words = []
     if view.lines is not None:
         words.append("A unit switches at its line; the short stroke points to where it is on.")
-        words += [SHAPES.strip()] if shapes else []
+        words += [shapes(view.names).strip()] if two else []
     if view.responses is not None:
         words.append("Each curve is the activation of one unit over the input.")
     if h >= 3:
         words.append("In the space, each row has the activations of three units as coordinates.")
-        words += ["There class 1 has diamonds."] if shapes else []
+        words += [f"There {view.names[1]} has diamonds."] if two else []
         if h > OFFERED:
             words.append(f"The {OFFERED} units that differ most between rows can be chosen.")
     elif h == 2:
@@ -116,7 +116,7 @@ def lines_plot(view: HiddenView) -> Plot:
     gap = np.full_like(middle, np.nan)
     # [t, h, 5, 2]: one end, the other, a gap, and the stroke.
     strokes = np.stack([view.lines[:, :, 0], view.lines[:, :, 1], gap, middle, tip], axis=2)
-    data = points(view.x[:, 0], view.x[:, 1], view.y, view.classes)
+    data = points(view.x[:, 0], view.x[:, 1], view.y, view.names)
     moves = []
     colors = free_colors(view)
     for unit in range(h):
@@ -256,7 +256,7 @@ def _groups(view: HiddenView) -> list[tuple[str, Any, Spec]]:
     if view.classes:
         return [
             (
-                f"class {label}",
+                view.names[label],
                 np.flatnonzero(view.y == label),
                 {"color": line_token(label), "symbol": SOLIDS[label % len(SOLIDS)]},
             )

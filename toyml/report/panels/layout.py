@@ -155,17 +155,34 @@ def bar(title: str, **settings: Any) -> Spec:
     }
 
 
-SHAPES = " Circles are class 0, triangles class 1."
+def shapes(names: Sequence[str]) -> str:
+    """Which symbol is which of two classes, in a sentence after a space."""
+    return f" Circles are {names[0]}, triangles {names[1]}."
+
+
 """For the caption of a plot with two classes; in its legend they would take the room of the plot.
 More have a legend."""
 
 
 def points(
-    x: NDArray[np.float64], y: NDArray[np.float64], target: NDArray[np.float64], classes: bool
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    target: NDArray[np.float64],
+    names: Sequence[str],
+    limits: tuple[float, float] | None = None,
 ) -> list[Spec]:
-    """The data in the plane: of classes each with its color and shape, else by target."""
+    """The data in the plane: of classes each with its color and shape, else by target.
+
+    Args:
+        x: Horizontal coordinates [n].
+        y: Vertical coordinates [n].
+        target: Targets or numbers of classes [n].
+        names: Of the classes; empty where the targets are none.
+        limits: Targets at the ends of the scale of colors, to match a field below the points.
+    """
     size = 11 if len(x) <= 20 else 5 if len(x) > 150 else 7
-    if not classes:
+    if not names:
+        low, high = limits or (None, None)
         return [
             {
                 "type": "scatter",
@@ -177,17 +194,21 @@ def points(
                     "size": size,
                     "color": target,
                     "colorscale": "@loss",
+                    "cmin": low,
+                    "cmax": high,
                     "line": {"color": "@ink", "width": 1},
                 },
-                "hovertemplate": "(%{x:.4g}, %{y:.4g})<extra>data</extra>",
+                "customdata": target,
+                "hovertemplate": "(%{x:.4g}, %{y:.4g})<br>target %{customdata:.4g}"
+                "<extra>data</extra>",
             }
         ]
-    count = 2 if target.max(initial=0) < 2 else int(target.max()) + 1
+    count = len(names)
     return [
         {
             "type": "scatter",
             "mode": "markers",
-            "name": f"class {label}",
+            "name": names[label],
             "showlegend": count > 2,
             "x": x[target == label],
             "y": y[target == label],
@@ -197,7 +218,7 @@ def points(
                 "color": line_token(label),
                 "line": {"color": "@ground", "width": 1.5 if size > 7 else 0.5},
             },
-            "hovertemplate": f"(%{{x:.4g}}, %{{y:.4g}})<extra>class {label}</extra>",
+            "hovertemplate": f"(%{{x:.4g}}, %{{y:.4g}})<extra>{names[label]}</extra>",
         }
         for label in range(count)
         if (target == label).any()

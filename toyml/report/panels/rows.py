@@ -38,7 +38,8 @@ def rows_panel(views: Mapping[str, RowsView]) -> Panel:
     for i, (name, view) in enumerate(views.items()):
         color: object = line_token(i)
         if alone and first.classes:
-            color = ["@class1" if t else "@class0" for t in first.target]
+            middle = (first.target.min() + first.target.max()) / 2
+            color = ["@class1" if t > middle else "@class0" for t in first.target]
         data.append(
             {
                 "type": "scatter",
@@ -52,7 +53,8 @@ def rows_panel(views: Mapping[str, RowsView]) -> Panel:
         )
         moves.append(Move(i + 1, "y", levels(view.prediction), view.steps))
     values = [view.prediction for view in views.values()]
-    bounds = [-0.04, 1.04] if first.classes else span(first.target, *values)
+    within = all(np.nanmin(v) >= 0 and np.nanmax(v) <= 1 for v in (first.target, *values))
+    bounds = [-0.04, 1.04] if first.classes and within else span(first.target, *values)
     readings = [
         Reading("accuracy" if alone else f"accuracy, {name}", view.accuracy, view.steps)
         for name, view in views.items()
