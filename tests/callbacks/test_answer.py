@@ -80,8 +80,8 @@ def test_what_rests_on_another_setting_is_left_out_and_the_setting_named(tmp_pat
     told = answer.tell(run(tmp_path, away))
     assert told.sentences == ["Three units."]
     assert told.aside == (
-        "A sentence of the experiment's answer is not shown, because this run differs: "
-        "model.lr is 0.5 instead of 1.0."
+        "One sentence of the experiment's answer is not shown. These settings differ from the "
+        "experiment's: model.lr is 0.5 instead of 1.0."
     )
 
 
@@ -91,7 +91,7 @@ def test_settings_of_the_verdicts_hold_for_the_whole_answer(tmp_path: Path) -> N
     told = Answer(["Three units enclose it."]).tell(run(tmp_path, config=other))
     assert told.sentences == []
     assert told.aside == (
-        "The experiment's answer is not shown, because this run differs from it: "
+        "The experiment's answer is not shown. These settings differ from the experiment's: "
         "model.width is 1 instead of 3."
     )
 
@@ -108,7 +108,7 @@ def test_its_own_given_adds_to_theirs(tmp_path: Path) -> None:
         ([verdict("b", 2.0, "fails")], "the claim “b” does not hold here"),
         (
             [verdict("b", None, "not applicable", "needs step 9; the run has 7 steps")],
-            "the claim “b” does not apply (needs step 9; the run has 7 steps)",
+            "Why: needs step 9; the run has 7 steps.",
         ),
     ],
 )

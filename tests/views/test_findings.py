@@ -252,3 +252,10 @@ def test_a_run_of_one_snapshot_says_what_there_is(tmp_path: Path) -> None:
     view = findings_view(squares(tmp_path, [line(0.0)]))
     assert (view.outcome, view.advice) == ("", "")
     says(view, "The loss of all 3 rows was 0.666667 at step 0.")
+
+
+def test_so_few_steps_are_no_plateau(tmp_path: Path) -> None:
+    view = findings_view(squares(tmp_path, [line(0.0001 * s) for s in range(6)]))
+    assert view.outcome == ""
+    says(view, "In so few steps, 5, the loss changed too little to tell how it ends.")
+    assert view.advice.startswith("Try more steps")

@@ -145,21 +145,25 @@ class Answer:
         if not self.sentences:
             return Told([], "")
         if lost:
-            return Told([], "The experiment's answer is not shown: this training diverged.")
+            return Told([], "The experiment's answer is not shown, because this training diverged.")
         given = {**verdicts_given(run.config), **self.given}
         judged = {v["statement"]: v for v in run.summary.get("claims", [])}
         stated = dict(statements(run.config, {}))
         told: list[str] = []
-        reasons: dict[str, None] = {}
+        settings: dict[str, None] = {}
+        others: dict[str, None] = {}
         for each in self.sentences:
             inside = {} if self.plain else {name: self.quantities[name] for name in each.names}
-            rests = [*each.holds, *inside.values()]
-            why = why_not(run, {**given, **each.given}, rests, judged, stated)
-            reasons |= dict.fromkeys(why)
-            if not why:
+            why = why_not(
+                run, {**given, **each.given}, [*each.holds, *inside.values()], judged, stated
+            )
+            settings |= dict.fromkeys(why[0])
+            others |= dict.fromkeys(why[1])
+            if not any(why):
                 values = {name: judged[rest]["measured"] for name, rest in inside.items()}
                 told.append(each.says if self.plain else each.filled(values))
-        return Told(told, aside(len(told), len(self.sentences), list(reasons)))
+        left = len(self.sentences) - len(told)
+        return Told(told, aside(left, len(self.sentences), list(settings), list(others)))
 
 
 def sentence(part: str | Mapping[str, Any]) -> Sentence:
@@ -188,8 +192,8 @@ def why_not(
     rests: Sequence[str],
     judged: Mapping[str, Mapping[str, Any]],
     stated: Mapping[str, Mapping[str, Any]],
-) -> list[str]:
-    """Why a sentence is not shown; empty for one that is.
+) -> tuple[list[str], list[str]]:
+    """Why a sentence is not shown: settings that differ, and other reasons; both empty if it is.
 
     Args:
         run: The run.
@@ -199,43 +203,45 @@ def why_not(
         stated: Settings that each claim presupposes, by statement.
     """
     if given and not run.config:
-        return ["the fit was started from Python, without a config to compare"]
-    differ, others = dict(given), []
+        return [], ["the fit was started from Python, without a config to compare"]
+    presupposed, others = dict(given), []
     for statement in rests:
         verdict = judged.get(statement)
         if verdict is None:
             others.append(f"the claim “{statement}” was not judged")
         elif verdict["verdict"] == NOT_APPLICABLE:
             own = stated.get(statement, {})
-            differ |= own
+            presupposed |= own
             if not differing(run, own):
-                others.append(f"the claim “{statement}” does not apply ({verdict['why']})")
+                others.append(str(verdict["why"]))
         elif verdict["verdict"] not in (HOLDS, REFUTED):
             others.append(f"the claim “{statement}” does not hold here")
-    found = [
+    settings = [
         f"{key} is {short(found)} instead of {short(wanted)}"
-        for key, wanted, found in differing(run, differ)
+        for key, wanted, found in differing(run, presupposed)
     ]
-    return [*found, *others]
+    return settings, others
 
 
-def aside(shown: int, count: int, reasons: Sequence[str]) -> str:
-    """A sentence on what is left out."""
-    if not reasons:
+def aside(left: int, count: int, settings: Sequence[str], others: Sequence[str]) -> str:
+    """What is left out of an answer and why, in a few sentences."""
+    if not left:
         return ""
-    listed = list(reasons[:MOST])
-    if len(reasons) > MOST:
-        listed.append(f"{len(reasons) - MOST:,} more reasons")
-    if not shown:
-        start = "The experiment's answer is not shown, because this run differs from it"
-    elif count - shown == 1:
-        start = "A sentence of the experiment's answer is not shown, because this run differs"
-    else:
-        start = (
-            f"{count - shown} sentences of the experiment's answer are not shown, because this "
-            "run differs"
-        )
-    return f"{start}: {'; '.join(listed)}."
+    which = "The" if left == count else f"{left} of {count} sentences of the"
+    words = f"{which} experiment's answer {'is' if left == count else 'are'} not shown."
+    if left == 1 < count:
+        words = "One sentence of the experiment's answer is not shown."
+    if settings:
+        words += f" These settings differ from the experiment's: {some(settings)}."
+    if others:
+        words += f" Why{' else' if settings else ''}: {some(others)}."
+    return words
+
+
+def some(reasons: Sequence[str]) -> str:
+    """A few of the reasons, and how many more there are."""
+    more = [f"and {len(reasons) - MOST:,} more"] if len(reasons) > MOST else []
+    return "; ".join([*reasons[:MOST], *more])
 
 
 def short(value: object) -> str:

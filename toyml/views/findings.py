@@ -57,6 +57,9 @@ WORSE = 0.05
 CHEAP = 1e9
 """Evaluations times parameters times rows of what is looked at for a sentence."""
 
+FEWEST = 20
+"""Of a training of fewer steps nobody can say that it stays where it is."""
+
 MOST_STEPS = 5000
 """Snapshots of the last tenth that are all looked at."""
 
@@ -240,7 +243,7 @@ def loss_words(run: Run, steps: Steps, losses: Losses, quantity: str) -> list[st
 def constant_level(run: Run) -> float:
     """The least loss of a constant output; NaN where no constant has one."""
     y = run.data[1]
-    first = run.trajectory.states([0])
+    first = run.trajectory.select([0])
     outputs = measures.outputs(run.net, first, run.data[0][:2])
     return measures.best_constant(run.loss, y, outputs.shape[-1])
 
@@ -276,6 +279,9 @@ def ending(run: Run, steps: Steps, losses: Losses, level: float, evaluated: bool
             CONVERGED, last, "It converged: less than a millionth of the loss of the best constant "
             f"prediction, {level_name(level)}, is left."
         )  # fmt: skip
+    if flat and last < FEWEST:
+        words = f"In so few steps, {last:,}, the loss changed too little to tell how it ends."
+        return End("", last, words)
     if flat:
         moved = f"over the last tenth of the steps it changed by less than {percent(FLAT)}"
         if known and end <= LOW * level:
@@ -382,7 +388,7 @@ def at_rest(run: Run, end: float) -> bool:
     x, y = run.rows()
     states = {
         name: v.double() if v.is_floating_point() else v
-        for name, v in trajectory.states([-1]).items()
+        for name, v in trajectory.select([-1]).items()
     }
     found = measures.gradients(run.net, run.loss, states, x, y)
     first, last = (np.asarray(trajectory.parameters.flat[i], dtype=np.float64) for i in (0, -1))
@@ -423,7 +429,7 @@ def accuracy_words(run: Run) -> list[str]:
         return []
     x, y = run.data
     right = [
-        float(meaning.right(measures.outputs(run.net, run.trajectory.states([i]), x), y)[0])
+        float(meaning.right(measures.outputs(run.net, run.trajectory.select([i]), x), y)[0])
         for i in (0, -1)
     ]
     what = "labels" if meaning.kind == "labels" else "rows"
@@ -500,7 +506,7 @@ def unit_faults(run: Run) -> Faults:
     x = run.data[0]
     if run.trajectory.parameters.flat.shape[1] * len(x) > CHEAP:
         return NO_FAULTS
-    layers = measures.hidden_units(run.net, run.trajectory.states([-1]), x)
+    layers = measures.hidden_units(run.net, run.trajectory.select([-1]), x)
     rows = f"all {len(x):,} rows" if len(x) > 1 else "the one row"
     words = []
     for i, layer in enumerate(layers):
@@ -675,7 +681,7 @@ def advice(
     if end.outcome == DIVERGED:
         return smaller_rate(rate, curved)
     if not end.outcome:
-        return ""
+        return longer(run, end.step) if end.words else ""
     if over:
         return f"Try to {against_overfitting(run, over[0], group)}."
     end_loss = float(losses[-1])
