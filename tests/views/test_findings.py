@@ -87,7 +87,7 @@ def test_a_convex_problem_at_its_minimum_has_converged(tmp_path: Path) -> None:
     view = findings_view(recorded(tmp_path, theta, data=data, net=Linear(1, 1), loss=nn.MSELoss()))
     assert view.outcome == "converged"
     assert view.end == pytest.approx(((1 / 3) ** 2 + (2 / 3) ** 2 + (1 / 3) ** 2) / 3, rel=1e-9)
-    says(view, "It converged", "One affine map under this loss has no other minimum.")
+    says(view, "The training converged", "One affine map under this loss has no other minimum.")
     assert "only another net can end lower" in view.advice
 
 
@@ -102,14 +102,14 @@ def test_a_training_that_still_falls_says_by_how_much(tmp_path: Path) -> None:
     view = findings_view(squares(tmp_path, theta))
     assert view.outcome == "falling"
     share = 1 - (0.5 / 0.55) ** 2
-    says(view, f"It was still falling: by {100 * share:.2g} % from step 45 to 50.")
+    says(view, f"The loss was still falling: by {100 * share:.2g} % from step 45 to 50.")
     assert view.advice == "Try more steps: --trainer.max_steps 100 trains longer."
 
 
 def test_a_loss_that_rises_or_swings_has_not_settled(tmp_path: Path) -> None:
     view = findings_view(squares(tmp_path / "up", [line(0.5), line(-1.0)]))
     assert view.outcome == "unsettled"
-    says(view, "It was rising at the end", "A constant prediction has less, 0.666667.")
+    says(view, "The loss was rising at the end", "A constant prediction has less, 0.666667.")
     swings = [line(1 + (0.5 if s % 2 else 0.1)) for s in range(41)]
     view = findings_view(squares(tmp_path / "swing", swings))
     assert view.outcome == "unsettled"
@@ -125,7 +125,7 @@ def test_a_loss_above_a_million_times_its_start_has_diverged_at_that_very_step(
     rate = partial(torch.optim.SGD, lr=4.5)
     view = findings_view(squares(tmp_path / "short", theta, optimizer=rate))
     assert (view.outcome, view.step) == ("diverged", 10)
-    says(view, "It diverged: at step 10 the loss was above a million times its start.")
+    says(view, "The training diverged: at step 10 the loss was above a million times its start.")
     # The Hessian is diag(4/3, 2): plain descent is stable below lr 1.
     assert view.advice.startswith("Try a learning rate below 1 instead of 4.5")
     slow = [line(1 + 2.0 ** (s / 300)) for s in range(3600)]
@@ -136,7 +136,9 @@ def test_a_loss_above_a_million_times_its_start_has_diverged_at_that_very_step(
 def test_what_is_not_a_number_has_diverged(tmp_path: Path) -> None:
     view = findings_view(recorded(tmp_path, [[0, 0, 0], [1, 1, 1], [math.nan] * 3]))
     assert (view.outcome, view.step) == ("diverged", 2)
-    says(view, "at step 1, the last one at which it was a number", "It diverged: at step 2")
+    says(
+        view, "at step 1, the last one at which it was a number", "The training diverged: at step 2"
+    )
 
 
 def test_a_fit_that_stopped_as_diverged_says_so_without_a_step_beyond(tmp_path: Path) -> None:
@@ -153,7 +155,7 @@ def test_overfitting_is_a_held_out_loss_that_rises_while_the_other_falls(tmp_pat
     says(
         view,
         "The loss on held-out rows was 0.3 at step 8; its least value was 0.2 at step 4.",
-        "It overfits: since step 4 the loss on held-out rows has risen by 50 %",
+        "The net overfits: since step 4 the loss on held-out rows has risen by 50 %",
     )
     assert "stop at step 4 (--trainer.max_steps 4)" in view.advice
     assert "add weight decay" in view.advice

@@ -37,7 +37,7 @@ from toyml.replicas import Replicated
 from toyml.run import Run
 from toyml.terminal import format_value
 from toyml.views.kept import kept
-from toyml.views.loss import loss_view, losses_at
+from toyml.views.loss import evaluated, logged, losses_at
 
 CONVERGED, PLATEAU, FALLING, UNSETTLED, DIVERGED = OUTCOMES = (
     "converged",
@@ -167,22 +167,21 @@ def findings_view(run: Run) -> FindingsView:
     if (count := replicas(run)) or not len(run.trajectory):
         return logged_only(run, count)
     try:
-        view = loss_view(run)
+        steps, losses, quantity = evaluated(run) or logged(run)
     except NotApplicable:
         return logged_only(run, 0)
-    steps, losses = view.steps, view.loss
-    evaluated = not view.quantity.startswith("logged")
-    level = attempt(lambda: constant_level(run)) if evaluated else None
+    whole = not quantity.startswith("logged")
+    level = attempt(lambda: constant_level(run)) if whole else None
     level = math.nan if level is None else level
-    end = ending(run, steps, losses, level, evaluated)
+    end = ending(run, steps, losses, level, whole)
     held = held_out(run)
     over = overfitting(held, steps, losses)
     diverged = end.outcome == DIVERGED
     faults = NO_FAULTS if diverged else attempt(lambda: unit_faults(run)) or NO_FAULTS
-    curved = None if not evaluated else attempt(lambda: sharpness(run))
+    curved = None if not whole else attempt(lambda: sharpness(run))
     sentences = [
-        *loss_words(run, steps, losses, view.quantity),
-        *(attempt(lambda: accuracy_words(run)) or [] if evaluated and not diverged else []),
+        *loss_words(run, steps, losses, quantity),
+        *(attempt(lambda: accuracy_words(run)) or [] if whole and not diverged else []),
         *held_words(run, held),
         end.words,
         *([over[1]] if over and not diverged else []),
@@ -197,7 +196,7 @@ def findings_view(run: Run) -> FindingsView:
         float(losses[0]),
         float(losses[-1]),
         float(finite.min()) if len(finite) else math.nan,
-        evaluated,
+        whole,
         level,
         tuple(s for s in sentences if s),
         advice(run, end, level, over, faults, curved, losses),
@@ -261,60 +260,58 @@ def level_name(level: float) -> str:
     return format_value(level)
 
 
-def ending(run: Run, steps: Steps, losses: Losses, level: float, evaluated: bool) -> End:
+def ending(run: Run, steps: Steps, losses: Losses, level: float, whole: bool) -> End:
     """How the training ended; the definitions are at the top of this module."""
     last = int(steps[-1])
-    lost = lost_at(run, steps, losses, level, evaluated)
+    lost = lost_at(run, steps, losses, level, whole)
     if lost is not None:
         return End(DIVERGED, lost[0], lost[1])
     if len(steps) < 2 or last == 0:
         return End("", last, "")
     end = float(losses[-1])
-    begin, tail = last_tenth(run, steps, losses, evaluated)
+    begin, tail = last_tenth(run, steps, losses, whole)
     flat = bool(np.abs(tail - end).max() <= FLAT * abs(end))
     over = f"from step {begin:,} to {last:,}"
     known = math.isfinite(level) and level > 0
     if known and end <= NOTHING * level:
-        return End(
-            CONVERGED, last, "It converged: less than a millionth of the loss of the best constant "
-            f"prediction, {level_name(level)}, is left."
-        )  # fmt: skip
+        words = "The training converged: less than a millionth of the loss of the best constant"
+        return End(CONVERGED, last, f"{words} prediction, {level_name(level)}, is left.")
     if flat and last < FEWEST:
         words = f"In so few steps, {last:,}, the loss changed too little to tell how it ends."
         return End("", last, words)
     if flat:
-        moved = f"over the last tenth of the steps it changed by less than {percent(FLAT)}"
+        moved = f"over the last tenth of the steps the loss changed by less than {percent(FLAT)}"
         if known and end <= LOW * level:
             return End(
                 CONVERGED,
                 last,
-                f"It converged: {moved}, and it is {percent(end / level)} of the loss of the best "
+                f"The training converged: {moved}, to {percent(end / level)} of that of the best "
                 f"constant prediction, {level_name(level)}.",
             )
-        rest = evaluated and bool(attempt(lambda: at_rest(run, end)))
+        rest = whole and bool(attempt(lambda: at_rest(run, end)))
         least = rest and bool(attempt(lambda: convex(run)))
         stays = ", and the gradient has all but vanished" if rest else ""
         only = "One affine map under this loss has no other minimum."
         if known and abs(end - level) <= FLAT * level:
             words = (
-                f"It is on the plateau of the best constant prediction, {level_name(level)}: "
-                f"{moved}{stays}."
+                "The training is on the plateau of the best constant prediction, "
+                f"{level_name(level)}: {moved}{stays}."
             )
             return End(PLATEAU, last, f"{words} {only}" if least else words, least)
         if least:
-            return End(CONVERGED, last, f"It converged: {moved}{stays}. {only}", least)
-        words = f"It is on a plateau at {format_value(end)}: {moved}{stays}."
+            return End(CONVERGED, last, f"The training converged: {moved}{stays}. {only}", least)
+        words = f"The training is on a plateau at {format_value(end)}: {moved}{stays}."
         return End(PLATEAU, last, words + beside_constant(end, level))
     before = float(tail[0])
     high = float(tail.max())
     if end < before and high <= before * 1.1:
-        words = f"It was still falling: by {percent(1 - end / before)} {over}."
-        return End(FALLING, last, words if before > 0 else f"It was still falling {over}.")
+        words = f"The loss was still falling: by {percent(1 - end / before)} {over}."
+        return End(FALLING, last, words if before > 0 else f"The loss was still falling {over}.")
     if before > 0 and end == high:
-        words = f"It was rising at the end: by {percent(end / before - 1)} {over}."
+        words = f"The loss was rising at the end: by {percent(end / before - 1)} {over}."
         return End(UNSETTLED, last, words + beside_constant(end, level))
     low = float(tail.min())
-    words = f"It had not settled: {over} it lay between {format_value(low)} and"
+    words = f"The loss had not settled: {over} it lay between {format_value(low)} and"
     words = f"{words} {format_value(high)}, and ended at {format_value(end)}."
     return End(UNSETTLED, last, words + beside_constant(end, level))
 
@@ -326,13 +323,13 @@ def beside_constant(end: float, level: float) -> str:
     return f" A constant prediction has less, {level_name(level)}."
 
 
-def last_tenth(run: Run, steps: Steps, losses: Losses, evaluated: bool) -> tuple[int, Losses]:
+def last_tenth(run: Run, steps: Steps, losses: Losses, whole: bool) -> tuple[int, Losses]:
     """The step at which the last tenth begins, and the losses from there on.
 
     Of a small net all snapshots are looked at, else those that the loss was looked at anyway.
     """
     at = max(int(np.searchsorted(steps, 0.9 * steps[-1], side="right")) - 1, 0)
-    if not evaluated:
+    if not whole:
         return int(steps[at]), losses[at:]
     every = run.trajectory.steps
     first = max(int(np.searchsorted(every, 0.9 * every[-1], side="right")) - 1, 0)
@@ -347,7 +344,7 @@ def last_tenth(run: Run, steps: Steps, losses: Losses, evaluated: bool) -> tuple
 
 
 def lost_at(
-    run: Run, steps: Steps, losses: Losses, level: float, evaluated: bool
+    run: Run, steps: Steps, losses: Losses, level: float, whole: bool
 ) -> tuple[int, str] | None:
     """The first step of a divergence and words on it; ``None`` for a training that did not."""
     start = float(losses[0])
@@ -358,10 +355,10 @@ def lost_at(
         if not stopped:
             return None
         last = int(run.trajectory.steps[-1])
-        return last, f"It diverged: after step {last:,} the loss was not a finite number."
+        return last, f"The training diverged: after step {last:,} the loss was not a finite number."
     first = int(bad.argmax())
     step = int(steps[first])
-    if evaluated and first:
+    if whole and first:
         between = np.arange(
             run.trajectory.index(int(steps[first - 1])) + 1, run.trajectory.index(step) + 1
         )
@@ -371,12 +368,17 @@ def lost_at(
     else:
         value = float(losses[first])
     if math.isfinite(value):
-        words = f"It diverged: at step {step:,} the loss was above a million times its start"
+        words = (
+            f"The training diverged: at step {step:,} the loss was above a million times its start"
+        )
         if stopped:
             last = int(run.trajectory.steps[-1])
-            words += f", and after step {last:,} it was not a finite number any more"
+            words += f", and after step {last:,} it was no finite number any more"
         return step, f"{words}."
-    return step, f"It diverged: at step {step:,} the loss was not a finite number any more."
+    return (
+        step,
+        f"The training diverged: at step {step:,} the loss was not a finite number any more.",
+    )
 
 
 def at_rest(run: Run, end: float) -> bool:
@@ -493,7 +495,7 @@ def overfitting(held: HeldOut | None, steps: Steps, losses: Losses) -> tuple[int
         return None
     step = int(held.steps[best])
     return step, (
-        f"It overfits: since step {step:,} the loss on held-out rows has risen by "
+        f"The net overfits: since step {step:,} the loss on held-out rows has risen by "
         f"{percent(end / least - 1)}, while that on the training rows went on falling."
     )
 
@@ -644,7 +646,7 @@ def logged_only(run: Run, count: int) -> FindingsView:
     if run.summary.get("status") == "diverged":
         outcome = DIVERGED
         sentences.append(
-            f"It diverged: the loss stopped being a finite number after step {last:,}."
+            f"The training diverged: the loss stopped being a finite number after step {last:,}."
         )
     finite = losses[np.isfinite(losses)]
     return FindingsView(
@@ -711,12 +713,15 @@ def advice(
         return f"Try another seed ({seed_option(run)}) or more hidden units."
     if end.outcome == FALLING:
         return longer(run, end.step)
+    if not end.least:
+        return (
+            f"Nothing is left to gain here: another seed ({seed_option(run)}) shows whether the "
+            "way there depends on the start."
+        )
+    lower = "only another net" + " or less weight decay" * bool(group.get("weight_decay"))
     return (
-        f"Nothing is left to gain here: another seed ({seed_option(run)}) shows whether the way "
-        "there depends on the start."
-        if not end.least
-        else "More steps change nothing: another optimizer takes another way to the same minimum, "
-        "and only another net can end lower."
+        "More steps change nothing: another optimizer takes another way to the same minimum, and "
+        f"{lower} can end lower."
     )
 
 

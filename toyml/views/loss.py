@@ -14,6 +14,9 @@ from toyml.run import Run
 from toyml.views.frames import frames
 from toyml.views.kept import kept
 
+Curve = tuple[NDArray[np.int64], NDArray[np.float64], str]
+"""Steps [t], losses [t] and the name of the loss."""
+
 
 class LossView(NamedTuple):
     """Curves of the loss.
@@ -53,7 +56,10 @@ def loss_view(run: Run, most: int = 1000) -> LossView:
     return LossView(steps, shown, held_out, quantity)
 
 
-def evaluated(run: Run, most: int) -> tuple[NDArray[np.int64], NDArray[np.float64], str] | None:
+@kept
+def evaluated(
+    run: Run, most: int = 1000
+) -> tuple[NDArray[np.int64], NDArray[np.float64], str] | None:
     """Steps and the loss of the recorded parameters; ``None`` where it cannot be evaluated."""
     chosen = frames(run, most)
     if not len(chosen):
@@ -86,7 +92,7 @@ def losses_at(run: Run, chosen: NDArray[np.int64]) -> NDArray[np.float64]:
     return values
 
 
-def logged(run: Run) -> tuple[NDArray[np.int64], NDArray[np.float64], str]:
+def logged(run: Run) -> Curve:
     """Steps and losses of the log."""
     for name in ("loss", "train_loss"):
         column = run.metrics.get(name)
