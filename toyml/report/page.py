@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from toyml.files import replace
 from toyml.report.bundle import plotly_bundle
@@ -270,6 +270,16 @@ def write(page: Page, path: Path | str) -> Path:
     return target
 
 
+def options(text: str) -> Markup:
+    """The text with its command line options set apart, so that no line breaks in one.
+
+    Example:
+        >>> print(options("Try --trainer.max_steps 9 < 10."))
+        Try <code>--trainer.max_steps</code> 9 &lt; 10.
+    """
+    return Markup(re.sub(r"--[\w.]+", r"<code>\g<0></code>", str(escape(text))))
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -280,6 +290,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["number"] = format_value
+    environment.filters["options"] = options
     return environment
 
 

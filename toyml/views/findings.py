@@ -11,7 +11,8 @@ last step and :math:`L_c` the least loss of an output that does not depend on th
   and weight decay: by convexity that bounds what is left to gain within such a distance. A loss
   within 1 % of :math:`L_c` is a plateau even then.
 - **plateau**: the loss is flat, and none of these: it may be a minimum, a saddle or noise.
-- **falling**: the loss is lower than a tenth of the steps before, and never was far above either.
+- **falling**: over the last tenth of the steps the loss fell by more than 1 %, and in between it
+  was nowhere above its value before by 10 %.
 - **unsettled**: none of these; the loss went up, or up and down.
 
 Flat means that over the last tenth of the steps the loss stayed within 1 % of its last value.
@@ -304,7 +305,7 @@ def ending(run: Run, steps: Steps, losses: Losses, level: float, whole: bool) ->
         return End(PLATEAU, last, words + beside_constant(end, level))
     before = float(tail[0])
     high = float(tail.max())
-    if end < before and high <= before * 1.1:
+    if end < before - FLAT * abs(before) and high <= before + 0.1 * abs(before):
         words = f"The loss was still falling: by {percent(1 - end / before)} {over}."
         return End(FALLING, last, words if before > 0 else f"The loss was still falling {over}.")
     if before > 0 and end == high:
