@@ -137,17 +137,30 @@ def test_divergence_keeps_the_run_and_says_so(tmp_path: Path) -> None:
         f"{PERCEPTRON} --model.loss torch.nn.MSELoss --model.optimizer.lr 100 "
         "--model.net.output_activation torch.nn.Identity --trainer.max_steps 3000"
     )
+    page = "runs/perceptron/version_0/report.html"
     with pytest.raises(
-        DivergedError, match=r"at step \d+ .*smaller --model.optimizer.lr.*; toyml report runs/"
+        DivergedError,
+        match=rf"at step \d+ .*smaller --model.optimizer.lr.*; {page} shows what there is",
     ):
         main(shlex.split(words))
     from toyml import Run
 
     run = Run.load("runs/perceptron/version_0")
     assert run.status.startswith("diverged at step")
-    assert not (run.folder / "report.html").exists()
-    main(["report", str(run.folder)])
-    assert "Diverged at step" in (run.folder / "report.html").read_text()
+    drawn = (run.folder / "report.html").read_text()
+    assert "Diverged at step" in drawn
+    assert "Try a learning rate below" in drawn
+    assert 'id="answer"' not in drawn
+
+
+def test_a_divergence_without_a_report_says_how_to_draw_one(tmp_path: Path) -> None:
+    words = (
+        f"{PERCEPTRON} --model.loss torch.nn.MSELoss --model.optimizer.lr 100 "
+        "--model.net.output_activation torch.nn.Identity --trainer.max_steps 3000 "
+        "--trainer.callbacks toyml.callbacks.Recorder"
+    )
+    with pytest.raises(DivergedError, match="; toyml report runs/perceptron/version_0 draws"):
+        main(shlex.split(words))
 
 
 @pytest.mark.parametrize(

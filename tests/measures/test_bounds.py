@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from toyml.losses import PercentageError
-from toyml.measures.bounds import constant_loss, least_squares_loss
+from toyml.measures.bounds import best_constant, least_squares_loss
 from toyml.models import MLP
 
 Y = torch.tensor([[0.0], [0.0], [0.0], [1.0]])
@@ -30,12 +30,12 @@ ENTROPY = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
     ],
 )
 def test_the_best_constant(loss: nn.Module, y: torch.Tensor, width: int, expected: float) -> None:
-    assert constant_loss(loss, y, width) == pytest.approx(expected, abs=1e-6)
+    assert best_constant(loss, y, width) == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_loss_that_refuses_the_targets_has_none() -> None:
-    assert math.isnan(constant_loss(nn.CrossEntropyLoss(), torch.tensor([0, 5]), 2))
-    assert constant_loss(PercentageError(), Y + 1, 1) > 0
+    assert math.isnan(best_constant(nn.CrossEntropyLoss(), torch.tensor([0, 5]), 2))
+    assert best_constant(PercentageError(), Y + 1, 1) > 0
 
 
 def test_least_squares_of_a_net_that_is_affine_in_its_parameters() -> None:

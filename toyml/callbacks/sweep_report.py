@@ -14,19 +14,20 @@ from rich.table import Table
 from rich.text import Text
 
 from toyml.callbacks.after import AfterFit
+from toyml.callbacks.answer import Answer, Prose
 from toyml.callbacks.basin_figures import SweepBasins
 from toyml.callbacks.figure import Figure
 from toyml.callbacks.report import drawn_figures, show
 from toyml.callbacks.sweep_cells import SweepOutcomes
 from toyml.callbacks.sweep_figures import SweepFan, SweepMap, SweepRates
 from toyml.errors import UserError
-from toyml.report.page import Page, TableItem, VerdictRow, format_value, write
+from toyml.report.page import Page, TableItem, VerdictRow, write
 from toyml.run import Run
 from toyml.sweep.axis import label_of, numeric, value_labels
 from toyml.sweep.folder import Sweep
 from toyml.sweep.outcome import CONVERGED, OUTCOMES, PLATEAU
 from toyml.sweep.table import Rate, rate, rows_with
-from toyml.terminal import plain
+from toyml.terminal import format_value, plain
 
 LISTED = 30
 """Keys with more values have a figure and no table."""
@@ -44,9 +45,12 @@ class SweepReport(AfterFit):
 
     Args:
         question: What the sweep asks; by default what became of its trainings.
-        answer: What theory says, in short sentences; measured numbers follow them.
+        answer: What its author says to that, as in :class:`~toyml.callbacks.Report`; what the sweep
+            itself shows follows.
         source: Who asked, and where.
         title: Title of the page; the experiment's name by default.
+        given: Settings that the answer presupposes, besides those of the sweep's ``Verdicts``.
+        quantities: Numbers in the answer: the statement of the claim that measures each.
     """
 
     essential = True
@@ -55,11 +59,13 @@ class SweepReport(AfterFit):
     def __init__(
         self,
         question: str = "",
-        answer: Sequence[str] = (),
+        answer: Prose | Sequence[str | dict[str, Any]] = (),
         source: str = "",
         title: str | None = None,
+        given: dict[str, Any] | None = None,
+        quantities: dict[str, str] | None = None,
     ) -> None:
-        self.question, self.answer = question, list(answer)
+        self.question, self.answer = question, Answer(answer, given, quantities)
         self.source, self.title = source, title
 
     def finish(self, run: Run) -> None:
@@ -85,10 +91,14 @@ class SweepReport(AfterFit):
             rate = len(sweep.table) * int(sweep.table["steps"][0]) / summary["seconds"]
             environment["optimizer steps per second"] = f"{rate:,.0f}"
         config = sweep.folder / "config.yaml"
+        told = self.answer.tell(sweep)
         return Page(
             title=self.title or sweep.name,
             question=self.question or asked(sweep),
-            answer=[*self.answer, *measured(sweep), *left_out],
+            answer=told.sentences,
+            aside=told.aside,
+            findings=measured(sweep),
+            notes=left_out,
             source=self.source,
             steps=int(sweep.table["steps"].max() or 0),  # type: ignore[arg-type]
             verdicts=[VerdictRow(**verdict) for verdict in summary.get("claims", [])],

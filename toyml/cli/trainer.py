@@ -14,7 +14,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, redirect_stderr, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -458,8 +458,7 @@ class ToymlCLI(LightningCLI):
                     see_scheduler(error, self.trainer.global_step)
                 folder = None if logger is None else logger.claimed
                 if isinstance(error, DivergedError) and folder and holds_snapshots(folder):
-                    words = f"{error}; toyml report {folder} draws what there is"
-                    raise DivergedError(words, error.step) from error
+                    self._report_diverged(error, Run(folder, model, kwargs.get("datamodule")))
                 raise
         if self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
@@ -508,6 +507,17 @@ class ToymlCLI(LightningCLI):
         except KeyboardInterrupt:
             words += f"; {drawn} what there is"
         raise InterruptedFitError(words)
+
+    def _report_diverged(self, error: DivergedError, run: Run) -> NoReturn:
+        """Draw what there is of a fit that diverged, and name its page in the line that ends it."""
+        words = f"{error}; toyml report {run.folder} draws what there is"
+        if self.trainer.is_global_zero:
+            page = run.folder / "report.html"
+            with suppress(KeyboardInterrupt, UserError):  # the line then says how to draw it
+                work_through(run, self.trainer.callbacks)  # type: ignore[attr-defined]
+                if page.exists():
+                    words = f"{error}; {page} shows what there is"
+        raise DivergedError(words, error.step) from error
 
     def validate(self, model: pl.LightningModule, **kwargs: Any) -> None:
         """Evaluate on held-out data."""

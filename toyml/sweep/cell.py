@@ -14,8 +14,14 @@ from toyml import optim
 from toyml.configured import instantiate
 from toyml.engine import Block
 from toyml.errors import UserError
-from toyml.measures import behaviour, loss_targets, meaning, outputs
-from toyml.measures.bounds import constant_loss, least_squares_loss
+from toyml.measures import (
+    behaviour,
+    best_constant,
+    least_squares_loss,
+    loss_targets,
+    meaning,
+    outputs,
+)
 from toyml.measures.forward import evaluating
 from toyml.measures.sides import side_errors
 from toyml.replicas import Replicated, train_replicas
@@ -209,7 +215,7 @@ def bounds(task: Supervised, x: Tensor, y: Tensor) -> tuple[float, float]:
     """The best constant prediction's loss, and the least loss there can be: 0 unless known."""
     width = try_forward(task.net, x[:2]).shape[-1]
     least = least_squares_loss(task.net, task.loss, x, y)
-    return constant_loss(task.loss, y, width), 0.0 if least is None else least
+    return best_constant(task.loss, y, width), 0.0 if least is None else least
 
 
 def batches(data: Any, x: Tensor, y: Tensor, steps: int) -> Block | None:
