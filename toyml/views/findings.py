@@ -686,7 +686,7 @@ def advice(
     if not end.outcome:
         return longer(run, end.step) if end.words else ""
     if over:
-        return f"Try to {against_overfitting(run, over[0], group)}."
+        return against_overfitting(over[0], group)
     end_loss = float(losses[-1])
     constant = math.isfinite(level) and abs(end_loss - level) <= FLAT * abs(level)
     if end.outcome == PLATEAU and faults.whole:
@@ -763,10 +763,12 @@ def longer(run: Run, last: int) -> str:
     return f"Try more steps: --trainer.{setting}{on}{goes}."
 
 
-def against_overfitting(run: Run, step: int, group: Any) -> str:
+def against_overfitting(step: int, group: Any) -> str:
     """Stopping at the best step, or what keeps weights small."""
     decay = float(group.get("weight_decay", 0.0) or 0.0)
     less = f"use more weight decay than {decay:g}" if decay else "add weight decay"
     if "weight_decay" not in group:
         less = "take a smaller net"
-    return f"stop at step {step:,} (--trainer.max_steps {step}), or {less}"
+    if not step:
+        return f"{less[0].upper()}{less[1:]}."
+    return f"Stop at step {step:,} (--trainer.max_steps {step}), or {less}."
