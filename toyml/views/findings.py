@@ -64,6 +64,9 @@ FEWEST = 20
 MOST_STEPS = 5000
 """Snapshots of the last tenth that are all looked at."""
 
+MOST_TARGETS = 1_000_000
+"""Of more targets the best constant is not looked for; that would take seconds."""
+
 NAMED = 6
 """So many units are named; of more their number is said."""
 
@@ -241,11 +244,12 @@ def loss_words(run: Run, steps: Steps, losses: Losses, quantity: str) -> list[st
 
 
 def constant_level(run: Run) -> float:
-    """The least loss of a constant output; NaN where no constant has one."""
-    y = run.data[1]
-    first = run.trajectory.select([0])
-    outputs = measures.outputs(run.net, first, run.data[0][:2])
-    return measures.best_constant(run.loss, y, outputs.shape[-1])
+    """The least loss of a constant output; NaN where no constant has one, or for many rows."""
+    x, y = run.data
+    width = measures.outputs(run.net, run.trajectory.select([0]), x[:2]).shape[-1]
+    if len(x) * width > MOST_TARGETS:
+        return math.nan
+    return measures.best_constant(run.loss, y, width)
 
 
 def level_name(level: float) -> str:
