@@ -57,7 +57,7 @@ def test_the_first_command(fit: Fit) -> None:
     run = fit("perceptron")
     found = verdicts(run)
     assert "fails" not in found
-    assert found.count("holds") == 11
+    assert found.count("holds") == 12
     assert found.count("refuted") == 2
     assert figures(run) == {"boundary", "angle", *WATCHED}
     start = run.trajectory.at(0)

@@ -21,7 +21,7 @@ def test_three_units_enclose_the_disk(fit: Fit) -> None:
     run = fit("rings")
     found = verdicts(run)
     assert "fails" not in found
-    assert found.count("holds") == 5
+    assert found.count("holds") == 8
     assert found.count("refuted") == 1
     assert figures(run) == {
         "hidden_lines",

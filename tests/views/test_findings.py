@@ -157,7 +157,7 @@ def test_overfitting_is_a_held_out_loss_that_rises_while_the_other_falls(tmp_pat
         "The loss on held-out rows was 0.3 at step 8; its least value was 0.2 at step 4.",
         "The net overfits: since step 4 the loss on held-out rows has risen by 50 %",
     )
-    assert "stop at step 4 (--trainer.max_steps 4)" in view.advice
+    assert "Stop at step 4 (--trainer.max_steps 4)" in view.advice
     assert "add weight decay" in view.advice
     held = partial(torch.optim.SGD, lr=1.0, weight_decay=0.01)
     run = squares(tmp_path / "decayed", [line(0.1 * s) for s in range(10)], optimizer=held)

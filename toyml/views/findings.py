@@ -64,6 +64,9 @@ FEWEST = 20
 MOST_STEPS = 5000
 """Snapshots of the last tenth that are all looked at."""
 
+MOST_TARGETS = 1_000_000
+"""Of more targets the best constant is not looked for; that would take seconds."""
+
 NAMED = 6
 """So many units are named; of more their number is said."""
 
@@ -241,11 +244,12 @@ def loss_words(run: Run, steps: Steps, losses: Losses, quantity: str) -> list[st
 
 
 def constant_level(run: Run) -> float:
-    """The least loss of a constant output; NaN where no constant has one."""
-    y = run.data[1]
-    first = run.trajectory.select([0])
-    outputs = measures.outputs(run.net, first, run.data[0][:2])
-    return measures.best_constant(run.loss, y, outputs.shape[-1])
+    """The least loss of a constant output; NaN where no constant has one, or for many rows."""
+    x, y = run.data
+    width = measures.outputs(run.net, run.trajectory.select([0]), x[:2]).shape[-1]
+    if len(x) * width > MOST_TARGETS:
+        return math.nan
+    return measures.best_constant(run.loss, y, width)
 
 
 def level_name(level: float) -> str:
@@ -686,7 +690,7 @@ def advice(
     if not end.outcome:
         return longer(run, end.step) if end.words else ""
     if over:
-        return f"Try to {against_overfitting(run, over[0], group)}."
+        return against_overfitting(over[0], group)
     end_loss = float(losses[-1])
     constant = math.isfinite(level) and abs(end_loss - level) <= FLAT * abs(level)
     if end.outcome == PLATEAU and faults.whole:
@@ -763,10 +767,12 @@ def longer(run: Run, last: int) -> str:
     return f"Try more steps: --trainer.{setting}{on}{goes}."
 
 
-def against_overfitting(run: Run, step: int, group: Any) -> str:
+def against_overfitting(step: int, group: Any) -> str:
     """Stopping at the best step, or what keeps weights small."""
     decay = float(group.get("weight_decay", 0.0) or 0.0)
     less = f"use more weight decay than {decay:g}" if decay else "add weight decay"
     if "weight_decay" not in group:
         less = "take a smaller net"
-    return f"stop at step {step:,} (--trainer.max_steps {step}), or {less}"
+    if not step:
+        return f"{less[0].upper()}{less[1:]}."
+    return f"Stop at step {step:,} (--trainer.max_steps {step}), or {less}."
