@@ -14,6 +14,7 @@ from jsonargparse.typing import register_type
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
+from toyml.cli.messages import readable as parsers_words
 from toyml.errors import UserError
 from toyml.trust import UntrustedError, find_stubs_here, only_classes, refused, restricted
 
@@ -154,7 +155,10 @@ def _of_lightning(callback: Any) -> bool:
 
 def readable(error: Exception) -> str:
     """An error in one line, with its kind where it has no words or is none of a setting."""
-    words = " ".join(str(error).split())
+    words = str(error)
+    if "Parser key" in words:
+        return parsers_words(words)
+    words = " ".join(words.split())
     kind = type(error).__name__
     known = isinstance(error, ValueError | TypeError | ImportError | AttributeError)
     if words and (known or kind == "ArgumentError"):

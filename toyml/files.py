@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import fcntl
 import itertools
 import os
@@ -103,3 +104,28 @@ def first_free(path: Path) -> Path:
     """
     numbered = (path.with_name(f"{path.stem}.{i}{path.suffix}") for i in itertools.count())
     return next(candidate for candidate in numbered if not os.path.lexists(candidate))
+
+
+def near_path(path: Path) -> str:
+    """The path that is there and is most like one that is not; "" if none is like it.
+
+    Where the folder holds none, a file of that name in ``configs`` is meant.
+    """
+    for start, parts in ((Path(path.anchor), path.parts), (Path("configs"), (path.name,))):
+        place = start
+        for part in parts:
+            if (place / part).exists():
+                place /= part
+                continue
+            try:
+                names = [inside.name for inside in place.iterdir()]
+            except OSError:
+                names = []
+            near = difflib.get_close_matches(part, names, n=1)
+            if not near:
+                break
+            place /= near[0]
+        else:
+            here = Path.cwd()
+            return str(place.relative_to(here) if place.is_relative_to(here) else place)
+    return ""

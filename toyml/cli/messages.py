@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import importlib
+import inspect
+import pkgutil
 import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from toyml.files import near_path
 
 NO_GPU = (
     "trainer.accelerator asks for a GPU and this machine has none that torch can use; leave it at "
@@ -45,9 +52,9 @@ def readable(message: str) -> str:
     lines = [re.sub(r'^Parser key "[^"]*": (?=.)', "", s) for s in lines]
     reasons = [line for line in lines if not ASIDE.match(line)]
     value = ""
-    if nested := re.search(r"NestedArg\(key='([^']*)', val=(.*)\)$", message, re.M):
-        keys = [keys[0] if keys else "", nested[1]]
-        value = nested[2].strip("'\"")
+    if nested := re.findall(r"NestedArg\(key='([^']*)', val=(.*)\)$", message, re.M):
+        keys = [keys[0] if keys else "", nested[-1][0]]  # the last one is the whole key
+        value = nested[-1][1].strip("'\"")
     elif given := re.findall(r"(?:Got value|Given value): (.*)$", message, re.M):
         value = given[-1]
     if "Expected a dot import path string: None" in message and "<class 'float'>" not in message:
@@ -67,10 +74,88 @@ def readable(message: str) -> str:
     prefix = f"{where} is {value}: " if where and value else f"{where}: " if where else ""
     line = prefix + " ".join(text.split())
     line = re.sub(r"\b(init_args|dict_kwargs)\.", "", line)
-    return line if len(line) <= 400 else line[:300] + " ... " + line[-90:]
+    line = line if len(line) <= 400 else line[:300] + " ... " + line[-90:]
+    return line + hint(message)
 
 
-def did_you_mean(word: str, known: list[str]) -> str:
-    """A hint with the nearest known word, or nothing."""
-    near = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A hint with the nearest known word, or nothing.
+
+    Example:
+        >>> did_you_mean("Adma", ["Adamax", "Adam"])
+        '; did you mean Adam?'
+    """
+    near = nearest(word, known)
+    return f"; did you mean {near}?" if near else ""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The known word that is most like one, first of all with the same letters; "" if none is."""
+    close = difflib.get_close_matches(word, list(known), n=5)
+    swapped = [other for other in close if sorted(other) == sorted(word)]
+    return next(iter([*swapped, *close]), "")
+
+
+def hint(message: str) -> str:
+    """What a parser's message says that there is not, as it is written; or nothing.
+
+    A class among those of its module, a class's setting, a file among its neighbours.
+
+    Example:
+        >>> hint("module 'torch.nn' has no attribute 'Tnah'")
+        '; did you mean torch.nn.Tanh?'
+        >>> hint("Problem with given class_path 'toyml.data.Moons': Option 'nois' is not accepted")
+        '; did you mean noise?'
+    """
+    message = " ".join(message.split())
+    if found := re.search(r"module '([\w.]+)' has no attribute '(\w+)'", message):
+        return did_you_mean(f"{found[1]}.{found[2]}", members(found[1]))
+    if found := re.search(r"No module named '([\w.]+)'", message):
+        room = found[1].rpartition(".")[0]
+        return did_you_mean(found[1], members(room) if room else PACKAGES)
+    if found := re.search(r"import path string: (\w+)(?!\.)\b", message):
+        names = {path.rpartition(".")[2]: path for room in ROOMS for path in members(room)}
+        near = nearest(found[1], names)
+        return f"; did you mean {names[near]}?" if near else ""
+    option = r"Option '([\w.]+)' is not accepted"
+    if found := re.search(rf"class_path '([^']*)': {option}", message):
+        return did_you_mean(found[2].split(".")[0], settings(found[1]))
+    if found := re.search(rf"{option}\. Got value: Namespace\(class_path='([^']*)'", message):
+        return did_you_mean(found[1].split(".")[0], settings(found[2]))
+    if found := re.search(r"File does not exist: '([^']*)'", message):
+        near_by = near_path(Path(found[1]))
+        return f"; did you mean {near_by}?" if near_by else ""
+    return ""
+
+
+PACKAGES = ("toyml", "torch", "torchmetrics", "lightning")
+ROOMS = (
+    *("lightning.pytorch.callbacks", "lightning.pytorch.loggers", "torch.nn", "torch.optim"),
+    *("torch.optim.lr_scheduler", "toyml.optim", "toyml.losses", "toyml.models", "toyml.data"),
+    *("toyml.tasks", "toyml.callbacks"),
+)
+"""Where a class may be that was given by its name alone; of two the later one is meant."""
+
+
+def members(module: str) -> list[str]:
+    """Full names of the public classes and modules in a module."""
+    try:
+        found = importlib.import_module(module)
+    except Exception:  # an import may raise anything; then there is nothing to hint at
+        return []
+    inside = [room.name for room in pkgutil.iter_modules(getattr(found, "__path__", []))]
+    held = [
+        n for n, value in vars(found).items() if inspect.isclass(value) or inspect.ismodule(value)
+    ]
+    names = getattr(found, "__all__", held)
+    return [f"{module}.{n}" for n in dict.fromkeys([*names, *inside]) if not n.startswith("_")]
+
+
+def settings(class_path: str) -> list[str]:
+    """Names of the arguments of a class, and what stands around them in a config."""
+    module, _, name = class_path.rpartition(".")
+    try:
+        kind = getattr(importlib.import_module(module), name)
+        return [*inspect.signature(kind).parameters, "class_path", "init_args"]
+    except Exception:  # a class of one's own, which may raise anything
+        return []

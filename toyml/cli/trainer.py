@@ -30,7 +30,7 @@ from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
 from toyml.callbacks.after import work_through
 from toyml.cli import TRAINER_COMMANDS, InterruptedFitError
-from toyml.cli.messages import did_you_mean, readable
+from toyml.cli.messages import did_you_mean, nearest, readable
 from toyml.config import read_config
 from toyml.configured import in_precision
 from toyml.engine import Interruption, TogetherError, hold_back
@@ -645,7 +645,9 @@ def complete_config(words: Sequence[str]) -> tuple[dict[str, Any], Path, str]:
     Raises:
         UserError: Anything in the words or the config that cannot be used.
     """
-    with quiet(), one_line():
+    from toyml.cli.sweep import own_options
+
+    with quiet(), one_line(own_options()):
         settled = Settled(words)
     assert settled.root is not None
     assert settled.name is not None
@@ -704,9 +706,24 @@ def quiet() -> Iterator[None]:
             log.setLevel(level)
 
 
+def nearest_option(word: str, known: Sequence[str]) -> str:
+    """A hint with the option meant; below ``model`` and ``data`` with its first part alone."""
+    known = [key for key in known if not key.endswith(".help")]
+    first, dot, rest = word.partition(".")
+    begins = {key.split(".")[0] for key in known}
+    meant = first if first in begins else nearest(first, begins)
+    if meant != first and meant in ("model", "data"):
+        return f"; did you mean {meant}{dot}{rest}?"
+    return did_you_mean(f"{meant or first}{dot}{rest}", known)
+
+
 @contextmanager
-def one_line() -> Iterator[None]:
-    """Turn what the parser, the classes and Lightning raise about a setting into a UserError."""
+def one_line(others: Sequence[str] = ()) -> Iterator[None]:
+    """Turn what the parser, the classes and Lightning raise about a setting into a UserError.
+
+    Args:
+        others: Names of options beside those of ``fit``.
+    """
     try:
         yield
     except UserError:
@@ -715,8 +732,12 @@ def one_line() -> Iterator[None]:
         if isinstance(error, TypeError | ValueError) and not _from_settings(error):
             raise
         message = readable(str(error))
-        if unknown := re.match(r"unrecognized arguments: --(\S+)", message):
-            message += did_you_mean(unknown[1].split("=")[0], known_options())
+        if unknown := re.match(r"unrecognized arguments: --([^\s=]+)", message):
+            message += nearest_option(unknown[1], [*known_options(), *others])
+        if unknown := re.search(r"does not accept option '([^']+)'", message):
+            message = f"there is no setting {unknown[1]}" + nearest_option(
+                unknown[1], known_options()
+            )
         raise UserError(message) from error
     except RuntimeError as error:
         if "closed by peer" not in str(error) and "reset by peer" not in str(error):
