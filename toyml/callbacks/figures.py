@@ -209,7 +209,10 @@ class Curves(Figure):
                 label="held-out data",
             )
             plots.add_legend(axes[0])
-        plots.set_title(axes[0], f"The loss goes from {loss[0]:.4g} to {loss[-1]:.4g}")
+        known = loss[np.isfinite(loss)]
+        if not len(known):
+            raise NotApplicable("the loss is nowhere a finite number")
+        plots.set_title(axes[0], f"The loss goes from {known[0]:.4g} to {known[-1]:.4g}")
         for i, (name, column) in enumerate(others.items()):
             axes[1].plot(
                 column["step"],
@@ -234,8 +237,7 @@ class Curves(Figure):
         return Drawing(
             canvas,
             "Loss and metrics",
-            f"The loss goes from {loss[0]:.6g} at step {steps[0]:,} to {loss[-1]:.6g} at step "
-            f"{steps[-1]:,}; its least value in the picture is {np.nanmin(loss):.6g}.",
+            f"The loss goes {view.words}; its least value in the picture is {known.min():.6g}.",
             f"Curves over {steps[-1]:,} steps: the loss and {', '.join(others) or 'no metric'}.",
         )
 

@@ -41,7 +41,7 @@ class HiddenLines(Figure):
         """Read the last snapshot."""
         weights, found = occupied(run)
         biases = measures.first_layer(run.trajectory.points([-1]))[1][0]
-        view = boundary_view(run, most=2, grid=GRID, rows=1000, margin=self.margin)
+        view = boundary_view(run, most=1, grid=GRID, rows=1000, margin=self.margin)
         if view.level is None:
             raise NotApplicable("the data are not two classes")
         canvas = plots.new_figure(12.0, 5.6)

@@ -35,6 +35,20 @@ class LossView(NamedTuple):
     held_out: tuple[NDArray[np.int64], NDArray[np.float64]] | None
     quantity: str
 
+    @property
+    def words(self) -> str:
+        """Start and end, without a full stop; the end is the last loss that is a number."""
+        known = np.flatnonzero(np.isfinite(self.loss))
+        if not len(known):
+            return "no finite loss at any step"
+        (first, last), said = known[[0, -1]], ""
+        if last < len(self.loss) - 1:
+            said = ", the last one with a loss that can be drawn"
+        return (
+            f"from {self.loss[first]:.6g} at step {self.steps[first]:,} to {self.loss[last]:.6g} "
+            f"at step {self.steps[last]:,}{said}"
+        )
+
 
 @kept
 def loss_view(run: Run, most: int = 1000) -> LossView:
