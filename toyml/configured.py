@@ -37,7 +37,7 @@ def read_tensor(values: Any) -> Tensor:
         values = float(values) if isinstance(values, str) else values
         return torch.tensor(values, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{values!r} is no number and no list of numbers") from error
+        raise ValueError("expected a number, or lists of numbers of the same length") from error
 
 
 def written_tensor(values: Tensor) -> Any:

@@ -20,6 +20,7 @@ NO_GPU = (
 ASIDE = re.compile(
     r"Does not validate|Subtypes:|Errors:$|Given value|Expected a <class 'NoneType'>|"
     r"Expected a path but|Expected a dot import path|Problem with given class_path '[^']*':$|"
+    r"Subclass types expect one of|a class path \(str\)|a dict with|"
     r"Parser key \"[^\"]*\":$|For more details|usage:|$"
 )
 
@@ -61,6 +62,9 @@ def readable(message: str) -> str:
         reasons = ["null works here in a config file only; name a class such as torch.nn.Identity"]
     if any(r.startswith("Expected a <class 'float'>") for r in reasons):
         reasons = [r for r in reasons if not r.startswith("Not of type Tensor")]
+    reasons = [r.removeprefix("Not of type Tensor: ") for r in reasons]
+    # What a class in a list says of itself beats that the list is no class.
+    reasons = [r for r in reasons if not r.startswith("Not a valid subclass")] or reasons
     expected = [e for r in reasons for e in re.findall(r"Expected a (.*?)(?:\. Got value.*)?$", r)]
     others = [r for r in reasons if not r.startswith("Expected a ")]
     if others:
