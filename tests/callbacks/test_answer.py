@@ -80,7 +80,7 @@ def test_what_rests_on_another_setting_is_left_out_and_the_setting_named(tmp_pat
     told = answer.tell(run(tmp_path, away))
     assert told.sentences == ["Three units."]
     assert told.aside == (
-        "One sentence of the experiment's answer is not shown. These settings differ from the "
+        "One part of the experiment's answer is not shown. These settings differ from the "
         "experiment's: model.lr is 0.5 instead of 1.0."
     )
 

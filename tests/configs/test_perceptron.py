@@ -76,7 +76,7 @@ def test_the_limit_line_depends_on_no_rate(fit: Fit) -> None:
     assert verdict(run, "at epoch 10, in degrees") == "not applicable"
     theory = [c["statement"] for c in run.summary["claims"] if c["theory"]]
     assert len(theory) == 3
-    assert "Theory for these settings" in (run.folder / "report.html").read_text()
+    assert "Theory, which no training enters" in (run.folder / "report.html").read_text()
 
 
 def test_the_second_command_gives_the_bisector(fit: Fit) -> None:

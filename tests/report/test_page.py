@@ -97,14 +97,14 @@ def test_every_verdict_is_a_row_with_its_own_mark_and_words(page):
     assert "too far" in rows[1][1]
     assert "its author" in rows[2][1]
     assert page.counts == {"fails": 1, "holds": 1, "refuted": 1, "not applicable": 1}
-    assert "Theory for these settings" not in html
+    assert "Theory, which no training enters" not in html
 
 
 def test_theory_is_shown_apart_from_what_the_run_shows(page):
     rows = [*page.verdicts, VerdictRow("the limit", 0.97, 0.97, 0.01, "holds", theory=True)]
     whole = replace(page, verdicts=rows)
     html = render(whole)
-    run, theory = html.split("Theory for these settings")
+    run, theory = html.split("Theory, which no training enters")
     assert run.count('<tr role="row" class="') == len(page.verdicts)
     assert theory.count('<tr role="row" class="holds"') == 1
     assert "the training itself is not looked at" in theory
@@ -264,7 +264,7 @@ def test_the_loss_of_the_page_is_over_all_rows_whatever_was_logged(tmp_path):
     assert found["loss"] == pytest.approx((math.log(2), math.log1p(math.exp(-1.5))))
     assert found["val_loss"] == (0.75, 0.25)
     assert shown.findings[0] == (
-        "The loss of all 2 rows went from 0.693147 at step 0 to 0.201413 at step 1."
+        "The loss of both rows went from 0.693147 at step 0 to 0.201413 at step 1."
     )
     assert shown.answer == []
 

@@ -56,7 +56,7 @@ def test_start_and_end_are_over_all_rows_and_count_what_is_right(tmp_path: Path)
     assert (view.start, view.end) == pytest.approx((LN2, end), rel=1e-12)
     assert view.evaluated
     assert view.constant == pytest.approx(LN2, rel=1e-12)
-    says(view, "The loss of all 2 rows went from 0.693147 at step 0 to 0.201413 at step 1.")
+    says(view, "The loss of both rows went from 0.693147 at step 0 to 0.201413 at step 1.")
     says(view, "At the end 2 of 2 rows are classified correctly (accuracy 1), at the start 1.")
 
 
@@ -103,7 +103,7 @@ def test_a_training_that_still_falls_says_by_how_much(tmp_path: Path) -> None:
     assert view.outcome == "falling"
     share = 1 - (0.5 / 0.55) ** 2
     says(view, f"The loss was still falling: by {100 * share:.2g} % from step 45 to 50.")
-    assert view.advice == "Try more steps: --trainer.max_steps 100 trains longer."
+    assert view.advice == "Try more steps: `--trainer.max_steps 100` trains longer."
 
 
 def test_a_loss_that_rises_or_swings_has_not_settled(tmp_path: Path) -> None:

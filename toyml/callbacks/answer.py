@@ -227,10 +227,10 @@ def aside(left: int, count: int, settings: Sequence[str], others: Sequence[str])
     """What is left out of an answer and why, in a few sentences."""
     if not left:
         return ""
-    which = "The" if left == count else f"{left} of {count} sentences of the"
+    which = "The" if left == count else f"{left} of {count} parts of the"
     words = f"{which} experiment's answer {'is' if left == count else 'are'} not shown."
     if left == 1 < count:
-        words = "One sentence of the experiment's answer is not shown."
+        words = "One part of the experiment's answer is not shown."
     if settings:
         words += f" These settings differ from the experiment's: {some(settings)}."
     if others:

@@ -84,12 +84,26 @@ class Boundary(Figure):
         plots.set_title(below, f"What the model says after {last:,} steps")
         names = " and ".join(lines) or "no reference line"
         border = f"where the {view.quantity} is {view.level:g}"
+        seen = len(drawn.contours)
+        above_words = (
+            f"Above: {seen} boundaries, {border}, faint to strong, from step {steps[0]:,} to "
+            f"{last:,}"
+        )
+        if not seen:
+            above_words = (
+                f"Above: at none of the {len(steps)} steps looked at is there a place in this "
+                f"window {border}, so there is no boundary"
+            )
+        elif seen < len(steps):
+            above_words = (
+                f"Above: the boundary, {border}, faint to strong, at {seen} of {len(steps)} steps "
+                f"from {steps[0]:,} to {last:,}; at the others there is none in this window"
+            )
         return Drawing(
             canvas,
             "Decision boundary over the steps",
-            f"Above: {len(steps)} boundaries, {border}, faint to strong, from step {steps[0]:,} to "
-            f"{last:,}, with {names}. Below: the {view.quantity} at the end.",
-            f"Plane with the data, the boundary at {len(steps)} steps up to {last:,}, and {names}; "
+            f"{above_words}; with {names}. Below: the {view.quantity} at the end.",
+            f"Plane with the data, the boundary at {seen} steps up to {last:,}, and {names}; "
             f"below it the final {view.quantity} as a colored surface.",
         )
 
@@ -168,7 +182,9 @@ def norm_words(view: WeightsView) -> str:
     if not np.isfinite(norm).all():
         lost = int(np.flatnonzero(~np.isfinite(norm))[0])
         return f"{whole} is {start:.4g} at first and no finite number at step {view.steps[lost]:,}."
-    factor = f", {end / start:.3g} times as large" if start > 0 else ""
+    factor = (
+        f", {end / start:.3g} times as large" if start > 0 and abs(end / start - 1) > 5e-3 else ""
+    )
     return f"{whole} goes from {start:.4g} to {end:.4g}{factor}."
 
 

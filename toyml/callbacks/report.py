@@ -118,8 +118,8 @@ def thinning(run: Run) -> list[str]:
     if trajectory.fewest is None:
         return []
     return [
-        f"Thinned: {len(trajectory):,} snapshots were recorded and are kept; a picture shows "
-        f"{trajectory.fewest:,} of them or more."
+        f"Thinned: {len(trajectory):,} snapshots were recorded and are kept; each picture over the "
+        f"steps shows at least {trajectory.fewest:,} of them."
     ]
 
 
@@ -210,7 +210,7 @@ def show(page: Page, path: str) -> None:
     counted = []
     for rows, heads, name in (
         (page.claims, ("claim", "measured"), ""),
-        (page.theory, ("theory for these settings", "computed"), "theory: "),
+        (page.theory, ("theory, which no training enters", "computed"), "theory: "),
     ):
         if not rows:
             continue

@@ -155,16 +155,19 @@ def measured(sweep: Sweep) -> list[str]:
             "can be lower is not known. The lowest loss found is "
             f"{format_value(summary['loss']['least'])}."
         )
-    if "accuracy" in table.columns and len(known := table["accuracy"].drop_nulls().drop_nans()):
-        right = int((known == 1).sum())
-        sentences.append(f"{right:,} of {len(known):,} classify every row correctly at the end.")
     converged = rows_with(table, "outcome", CONVERGED)["step"]
     if len(converged) == 1:
-        sentences.append(f"It got there at step {converged[0]:,}.")
+        sentences.append(f"The one that converged got there at step {converged[0]:,}.")
     elif len(converged):
         quantiles = np.quantile(converged.to_numpy(), [0, 0.5, 1])
         first, middle, last = (f"{round(q):,}" for q in quantiles)
-        sentences.append(f"They got there at step {first} to {last}, half of them by {middle}.")
+        sentences.append(
+            f"The {len(converged):,} that converged got there at step {first} to {last}, half of "
+            f"them by {middle}."
+        )
+    if "accuracy" in table.columns and len(known := table["accuracy"].drop_nulls().drop_nans()):
+        right = int((known == 1).sum())
+        sentences.append(f"{right:,} of {len(known):,} classify every row correctly at the end.")
     return sentences
 
 
@@ -177,20 +180,26 @@ def meant(sweep: Sweep) -> str:
             "None counts as converged: it is not known which loss a training has to reach here; "
             "give it as sweep.outcomes.converged."
         )
-    said = f"Converged means a loss below {span(bound)}"
+    several = " (by setting)" * (len(bound) > 1)
+    said = f"Converged means a loss below {span(bound)}{several}"
     if definition.converged is not None or "constant_loss" not in table.columns:
         return f"{said}."
     constant, least = (np.unique(table[c].to_numpy()) for c in ("constant_loss", "least_loss"))
-    down = f"the least squares loss, {span(least)}" if (least > 0).any() else "0"
+    if not (least > 0).any():
+        return (
+            f"{said}: {percent(definition.share)} of what the best constant prediction gets, "
+            f"{span(constant)}."
+        )
     return (
-        f"{said}: at most {percent(definition.share)} is left of the way from "
-        f"{span(constant)}, what the best constant prediction gets, down to {down}."
+        f"{said}: at most {percent(definition.share)} is left of the way down from the loss of the "
+        f"best constant prediction ({span(constant)}) to that of least squares ({span(least)})."
     )
 
 
 def span(values: NDArray[np.float64]) -> str:
-    """One value, or the least and the greatest."""
-    return " to ".join(dict.fromkeys(format_value(float(v)) for v in (values[0], values[-1])))
+    """A few values, or the least and the greatest of many."""
+    shown = list(dict.fromkeys(format_value(float(v)) for v in values))
+    return " or ".join(shown) if len(shown) < 4 else f"{shown[0]} to {shown[-1]}"
 
 
 def outcome_rows(sweep: Sweep) -> list[tuple[Rate, float | None]]:

@@ -187,6 +187,9 @@ class CutFloor(Equals):
         ValueError: Another number of lines.
     """
 
+    theory = True
+    independent_of = ("seed_everything", "model", "trainer", "data.batch_size")
+
     def __init__(
         self,
         statement: str,

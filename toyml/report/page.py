@@ -291,11 +291,16 @@ def write(page: Page, path: Path | str) -> Path:
 def options(text: str) -> Markup:
     """The text with its command line options set apart, so that no line breaks in one.
 
+    Several words of a command line stand between back quotes.
+
     Example:
-        >>> print(options("Try --trainer.max_steps 9 < 10."))
-        Try <code>--trainer.max_steps</code> 9 &lt; 10.
+        >>> print(options("Try --trainer.max_steps < 10, `--seed 1 --fast`."))
+        Try <code>--trainer.max_steps</code> &lt; 10, <code>--seed 1 --fast</code>.
     """
-    return Markup(re.sub(r"--[\w.]+", r"<code>\g<0></code>", str(escape(text))))
+    pieces = re.split(r"`([^`]*)`", str(escape(text)))
+    pieces[::2] = [re.sub(r"--[\w.]+", r"<code>\g<0></code>", piece) for piece in pieces[::2]]
+    pieces[1::2] = [f"<code>{piece}</code>" for piece in pieces[1::2]]
+    return Markup("".join(pieces))
 
 
 @cache

@@ -223,7 +223,8 @@ def loss_words(run: Run, steps: Steps, losses: Losses, quantity: str) -> list[st
         name = f"The {quantity}"
     else:
         n = len(run.data[0])
-        name = f"The loss of all {n:,} rows" if n > 1 else "The loss of the one row"
+        name = "The loss of the one row" if n == 1 else f"The loss of all {n:,} rows"
+        name = "The loss of both rows" if n == 2 else name
     first, last = (format_value(float(losses[i])) for i in (0, -1))
     if len(steps) == 1:
         return [f"{name} was {first} at step {steps[0]:,}."]
@@ -378,7 +379,7 @@ def lost_at(
         )
         if stopped:
             last = int(run.trajectory.steps[-1])
-            words += f", and after step {last:,} it was no finite number any more"
+            words += f", and at step {last:,} it was no finite number any more"
         return step, f"{words}."
     return (
         step,
@@ -518,17 +519,17 @@ def unit_faults(run: Run) -> Faults:
     words = []
     for i, layer in enumerate(layers):
         where = f" of layer {i + 1}" if len(layers) > 1 else ""
-        of = f"of {layer.total:,} hidden units{where}"
+        of = f"hidden unit{'s' * (layer.total > 1)}{where}"
         if layer.off:
             words.append(
-                f"{counted(layer.off)} {of} {be(layer.off)} off for {rows}{named(layer.off)}: "
-                "the activation is 0 on each."
+                f"{counted(layer.off, layer.total)} {of} {be(layer.off)} off for {rows}"
+                f"{named(layer.off, layer.total)}: the activation is 0 on each."
             )
         if layer.saturated:
             words.append(
-                f"{counted(layer.saturated)} {of} {be(layer.saturated)} saturated for {rows}"
-                f"{named(layer.saturated)}: within {measures.NEAR:g} of a limit of {layer.limits} "
-                "on each, where hardly any gradient passes."
+                f"{counted(layer.saturated, layer.total)} {of} {be(layer.saturated)} saturated for "
+                f"{rows}{named(layer.saturated, layer.total)}: within {measures.NEAR:g} of a limit "
+                f"of {layer.limits} on each, where hardly any gradient passes."
             )
         if layer.alike:
             groups = [listed(group) for group in layer.alike[:NAMED]]
@@ -547,9 +548,16 @@ def unit_faults(run: Run) -> Faults:
     )
 
 
-def counted(units: tuple[int, ...]) -> str:
-    """How many."""
-    return f"{len(units):,}"
+def counted(units: tuple[int, ...], total: int) -> str:
+    """How many out of how many, at the start of a sentence.
+
+    Example:
+        >>> counted((2,), 5), counted((0,), 1), counted((0, 1), 2)
+        ('1 of 5', 'The one', 'All 2')
+    """
+    if total == 1:
+        return "The one"
+    return f"All {total:,}" if len(units) == total else f"{len(units):,} of {total:,}"
 
 
 def be(units: tuple[int, ...]) -> str:
@@ -557,9 +565,9 @@ def be(units: tuple[int, ...]) -> str:
     return "is" if len(units) == 1 else "are"
 
 
-def named(units: tuple[int, ...]) -> str:
-    """The numbers of a few units, counted from 1, in brackets; nothing for many."""
-    if len(units) > NAMED:
+def named(units: tuple[int, ...], total: int) -> str:
+    """The numbers of a few units, counted from 1, in brackets; nothing for many, or for all."""
+    if len(units) == total or len(units) > NAMED:
         return ""
     return f" (unit{'s' * (len(units) > 1)} {listed(units)})"
 
@@ -696,8 +704,8 @@ def advice(
     if end.outcome == PLATEAU and faults.whole:
         if faults.off:
             return (
-                "No signal passes a layer whose units are all off: try LeakyReLU, a smaller "
-                f"learning rate or another seed ({seed_option(run)})."
+                "No signal passes a layer whose units are all off: try another seed "
+                f"({seed_option(run)}), or LeakyReLU, whose units cannot go off."
             )
         return "No gradient passes a layer whose units are all saturated: try smaller weights."
     larger = larger_rate(rate, curved)
@@ -713,7 +721,15 @@ def advice(
     if end.outcome == PLATEAU and attempt(lambda: convex(run)):
         return f"Try {larger or 'a smaller learning rate towards the end (model.lr_scheduler)'}."
     if end.outcome == UNSETTLED:
-        return smaller_rate(rate, curved)
+        steep = curved is not None and max(curved.start, curved.end) >= 1
+        if steep or run.setting("model.lr_scheduler"):
+            return smaller_rate(rate, curved)
+        return "Try a learning rate that falls towards the end (model.lr_scheduler)."
+    if end.outcome in (PLATEAU, FALLING) and math.isfinite(level) and end_loss > level:
+        return (
+            "A constant does better than this net, which could do what a constant does: try more "
+            "steps or another loss before another net."
+        )
     if end.outcome == PLATEAU:
         return f"Try another seed ({seed_option(run)}) or more hidden units."
     if end.outcome == FALLING:
@@ -738,10 +754,23 @@ def smaller_rate(rate: float | None, curved: Sharp | None) -> str:
     if ratios and curved is not None:
         bound = curved.rate / max(ratios)
         return (
-            f"Try a learning rate below {bound:.3g} instead of {rate:g}: that is the limit which "
-            "the curvature sets."
+            f"Try a learning rate below {rounded_down(bound)} instead of {rate:g}: that is the "
+            "limit which the curvature sets."
         )
     return f"Try a smaller learning rate, such as {rate / 10:.3g} instead of {rate:g}."
+
+
+def rounded_down(value: float) -> str:
+    """Three digits of a limit, none of them rounded up.
+
+    Example:
+        >>> rounded_down(0.0876552), rounded_down(12.0)
+        ('0.0876', '12')
+    """
+    if not value > 0:
+        return f"{value:.3g}"
+    unit = 10.0 ** (math.floor(math.log10(value)) - 2)
+    return f"{math.floor(value / unit * (1 + 1e-12)) * unit:.3g}"
 
 
 def larger_rate(rate: float | None, curved: Sharp | None) -> str:
@@ -764,7 +793,7 @@ def longer(run: Run, last: int) -> str:
     setting = f"max_epochs {2 * epochs}" if by_epochs else f"max_steps {2 * last}"
     on = " --ckpt_path last" if (run.folder / "checkpoints" / "last.ckpt").exists() else ""
     goes = " goes on from here" if on else " trains longer"
-    return f"Try more steps: --trainer.{setting}{on}{goes}."
+    return f"Try more steps: `--trainer.{setting}{on}`{goes}."
 
 
 def against_overfitting(step: int, group: Any) -> str:
