@@ -15,8 +15,8 @@ from jsonargparse.typing import register_type
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from toyml.cli.messages import readable as parsers_words
 from toyml.errors import UserError
+from toyml.messages import readable as parsers_words
 from toyml.trust import UntrustedError, find_stubs_here, only_classes, refused, restricted
 
 KINDS: dict[str, Any] = {
