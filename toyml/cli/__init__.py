@@ -19,8 +19,8 @@ from types import FrameType
 from typing import NoReturn
 
 from toyml import __version__
-from toyml.cli.messages import did_you_mean
 from toyml.errors import UserError
+from toyml.messages import did_you_mean
 from toyml.terminal import plain
 
 TRAINER_COMMANDS = {

@@ -30,13 +30,13 @@ from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
 from toyml.callbacks.after import work_through
 from toyml.cli import TRAINER_COMMANDS, InterruptedFitError
-from toyml.cli.messages import did_you_mean, nearest, readable
 from toyml.config import read_config
 from toyml.configured import in_precision
 from toyml.engine import Interruption, TogetherError, hold_back
 from toyml.errors import DivergedError, UserError
 from toyml.files import first_free, replace
 from toyml.logger import RunLogger, next_version, run_folder, run_logger
+from toyml.messages import did_you_mean, nearest, readable
 from toyml.run import Run, lookup
 from toyml.trust import find_stubs_here
 

@@ -143,9 +143,12 @@ class Supervised(pl.LightningModule):
         except ValueError as error:
             raise UserError(f"optimizer: {error}; see the ranges in torch.optim's pages") from error
         for group in optimizer.param_groups:
+            for name, value in group.items():
+                for each in value if isinstance(value, tuple) else (value,):
+                    if isinstance(each, Tensor) and each.dim():
+                        words = f"optimizer {name} holds {each.tolist()}"
+                        raise UserError(f"{words}; one number has to stand there")
             lr = group.get("lr")
-            if isinstance(lr, Tensor) and lr.dim():
-                raise UserError(f"optimizer lr is {lr.tolist()}; it has to be one number")
             if isinstance(lr, float | int) and not 0 < lr < math.inf:
                 raise UserError(f"optimizer lr is {lr}; it has to be positive (for example 0.1)")
             for name, value in group.items():
