@@ -226,7 +226,8 @@ def test_a_damaged_file_is_refused_before_anything_is_touched(
             "checkpoint is of another net: net.hidden1.bias is absent there and",
         ),
         (
-            "--data toyml.data.DampedSine --model.net.inputs 1 --model.loss torch.nn.MSELoss",
+            "--data toyml.data.DampedSine --model.net.inputs 1 --model.loss torch.nn.MSELoss "
+            "--model.metrics {}",
             r"another net: net.linear.weight is \[1, 2\] there and \[1, 1\] here",
         ),
         (ADAM, "saved by torch.optim.sgd.SGD, whose state torch.optim.adam.Adam cannot go on from"),

@@ -217,7 +217,7 @@ def test_divergence_keeps_the_run_and_says_so(tmp_path: Path) -> None:
     page = "runs/perceptron/version_0/report.html"
     with pytest.raises(
         DivergedError,
-        match=rf"at step \d+ .*smaller --model.optimizer.lr.*; {page} shows what there is",
+        match=rf"at step \d+ .*Try an lr below \d+ .*; {page} shows what there is",
     ):
         main(shlex.split(words))
     from toyml import Run

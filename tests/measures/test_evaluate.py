@@ -287,3 +287,14 @@ def test_refusals_say_what_to_do() -> None:
         losses(net, mse, stack, x, y[:, 0])
     with pytest.raises(ValueError, match="reduction 'none'"):
         losses(net, nn.MSELoss(reduction="none"), stack, x, y)
+
+
+def test_class_weights_of_a_fit_in_float32_are_measured_in_float64() -> None:
+    net, weight = nn.Linear(2, 3), torch.tensor([1.0, 3.3, 0.2])
+    x, y = torch.randn(9, 2).double(), torch.arange(9) % 3
+    stack = {name: p.double() for name, p in snapshot(net).items()}
+    found = losses(net, nn.CrossEntropyLoss(weight=weight), stack, x, y)
+    output = x @ stack["weight"][0].T + stack["bias"][0]
+    exact = nn.functional.cross_entropy(output, y, weight=weight.double())
+    assert found[0].item() == pytest.approx(exact.item(), rel=1e-12)
+    assert found.dtype == torch.float64

@@ -305,7 +305,8 @@ class ToymlCLI(LightningCLI):
 
     def _check(self, config: Namespace) -> None:
         trainer = config.trainer
-        if any("BatchSizeFinder" in callback.class_path for callback in trainer.callbacks or []):
+        listed = trainer.callbacks if isinstance(trainer.callbacks, list) else [trainer.callbacks]
+        if any("BatchSizeFinder" in callback.class_path for callback in listed if callback):
             raise UserError(
                 "BatchSizeFinder looks for the largest batch that fits into memory, and toyml's "
                 "data are there as a whole; leave it out and set data.batch_size"

@@ -50,7 +50,13 @@ def objective(loss: nn.Module, y: Tensor) -> Objective:
     if reduction == "none":
         raise ValueError(f"{name} has reduction 'none'; give a loss that is one number ('mean')")
     if type(loss) not in ELEMENTWISE_LOSSES:
-        evaluate = vmap(lambda output: loss(output, y))
+
+        def evaluate(output: Tensor) -> Tensor:
+            # Weights of classes have the precision of the fit, and outputs that of the measure.
+            own = {b.dtype for b in loss.buffers() if b.is_floating_point()}
+            cast = copy.deepcopy(loss).to(output.dtype) if own - {output.dtype} else loss
+            values: Tensor = vmap(lambda one: cast(one, y))(output)
+            return values
     else:
         # One elementwise pass over all snapshots instead of a mapped reduction.
         terms = copy.copy(loss)
