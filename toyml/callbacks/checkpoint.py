@@ -193,7 +193,8 @@ class BeforeBatch(Callback):
 def within_block(trainer: pl.Trainer) -> bool:
     """Whether a block is under way: its engine stops between two of its steps."""
     total: Any = trainer.fit_loop.epoch_loop.batch_progress.total
-    return in_blocks(trainer.lightning_module) and total.processed == total.completed < total.ready
+    begun = total.processed == total.completed < total.ready
+    return bool(begun) and in_blocks(trainer.lightning_module)
 
 
 def settle(trainer: pl.Trainer, standing: dict[str, Any]) -> None:
@@ -202,12 +203,13 @@ def settle(trainer: pl.Trainer, standing: dict[str, Any]) -> None:
     It counts a batch that was begun twice, goes on as "restarting" to the end of the epoch (which
     leaves out schedules), and forgets metrics and random generators.
     """
-    trainer.fit_loop.restarting = False
+    trainer.fit_loop._restarting = False  # its setter would say True where max_steps ends a fit
     loop = trainer.fit_loop.epoch_loop
     total: Any = loop.batch_progress.total
     total.ready = total.completed + 1
     total.started = total.processed = total.completed
-    loop._batches_that_stepped = trainer.global_step
+    if trainer.lightning_module.automatic_optimization:
+        loop._batches_that_stepped = trainer.global_step
     for name, value in standing.get("metrics", {}).items():
         trainer.callback_metrics.setdefault(name, value)
     if trainer.world_size == 1:
@@ -232,7 +234,7 @@ def bring_loader(trainer: pl.Trainer, standing: dict[str, Any]) -> None:
     if standing.get("epoch") is not None and trainer.world_size == 1:
         set_generators(trainer, standing["epoch"])
         for part in loader.flattened:
-            _set_sampler_epoch(part, loop.epoch_progress.current.processed)
+            _set_sampler_epoch(part, trainer.current_epoch)
         iter(fetcher)
     elif not standing and trainer.current_epoch + done:
         print(
