@@ -7,6 +7,7 @@ import io
 import os
 import re
 from collections.abc import Iterable, Mapping
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ class RunLogger(Logger):
         self.root, self.experiment_name = Path(root), experiment
         self._version = version
         self._metrics: Metrics | None = None
+        self.rows_to_keep: int | None = None  # as a checkpoint says that is gone on from
         self.measured = False  # whether the task logs ``loss`` over all rows by itself
 
     @property
@@ -113,7 +115,12 @@ class RunLogger(Logger):
         """Set aside rows after ``step`` before they are measured again on a resume."""
         _ = self.folder
         assert self._metrics is not None
-        self._metrics.cut_after(step)
+        self._metrics.cut_after(step, self.rows_to_keep)
+
+    @property
+    def rows(self) -> int:
+        """Rows written so far, also by the fit that this one continues."""
+        return 0 if self._metrics is None else self._metrics.rows
 
     @property
     def claimed(self) -> Path | None:
@@ -149,6 +156,7 @@ class Metrics:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.rows = 0
         self._columns: list[str] = []
         self._file: io.FileIO | None = None
 
@@ -166,6 +174,7 @@ class Metrics:
             self._add_columns(new)
         values = [repr(row[name]) if name in row else "" for name in self._columns]
         self._write(",".join([str(step), *values]) + "\n")
+        self.rows += 1
 
     def _write(self, line: str) -> None:
         # Unbuffered: nothing waits here that a kill could take or a full disk leave half done.
@@ -182,6 +191,7 @@ class Metrics:
             if whole != text:
                 replace(self.path, whole)
             self._columns = cells(whole.split("\n", 1)[0])[1:]
+            self.rows = max(0, whole.count("\n") - 1)
         with writing(self.path):
             self._file = self.path.open("ab", buffering=0)
 
@@ -195,8 +205,8 @@ class Metrics:
         with writing(self.path):
             self._file = self.path.open("ab", buffering=0)
 
-    def cut_after(self, step: int) -> None:
-        """Move rows after ``step`` to ``metrics.after_<step>.<i>.csv``.
+    def cut_after(self, step: int, most: int | None = None) -> None:
+        """Move rows after ``step`` or the first ``most`` to ``metrics.after_<step>.<i>.csv``.
 
         Of the rows at ``step`` itself the one with the training loss goes too, since it is
         measured again; what was validated there stays.
@@ -210,16 +220,21 @@ class Metrics:
         header, *rows = text[: text.rfind("\n")].split("\n")
         names = cells(header)
         try:
-            late = [row for row in rows if later(dict(zip(names, cells(row), strict=True)), step)]
+            late = [
+                later(dict(zip(names, cells(row), strict=True)), step)
+                or (most is not None and number >= most)
+                for number, row in enumerate(rows)
+            ]
         except (ValueError, KeyError) as error:
             raise UserError(
                 f"{self.path} is not a table of metrics ({error}); mend it, or move it away"
             ) from error
-        if not late:
+        self.rows = len(rows) - sum(late)
+        if not any(late):
             return
         aside = first_free(self.path.with_name(f"metrics.after_{step}.csv"))
-        replace(aside, "\n".join([header, *late]) + "\n")
-        kept = [row for row in rows if row not in late]
+        replace(aside, "\n".join([header, *compress(rows, late)]) + "\n")
+        kept = compress(rows, [not gone for gone in late])
         replace(self.path, "\n".join([header, *kept]) + "\n")
         self._columns = []
 

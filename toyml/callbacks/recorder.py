@@ -124,7 +124,8 @@ class Recorder(Callback):
             writer.close()
             raise
         self._run, self._writer = Run(folder, trust=True), writer
-        self._writer.cut_after(trainer.global_step)
+        step = trainer.global_step
+        self._writer.cut_after(step)
         logger = run_logger(trainer)
         if logger is not None and trainer.global_step:
             logger.cut_after(trainer.global_step)
@@ -133,7 +134,8 @@ class Recorder(Callback):
             rates = [group["lr"] for group in optimizer.param_groups] if optimizer else []
             if all(isinstance(rate, float | int) for rate in rates):
                 self._run.update_summary(start={"step": trainer.global_step, "lr": rates})
-        if trainer.global_step > self._writer.last_step:
+        begins = self._writer.last_step < 0  # else only what is due: the whole fit has no more
+        if step > self._writer.last_step and (begins or len(self.wanted(step, step))):
             self.observe(trainer.global_step, pl_module)
             self._flush()
         self._began, self._first_step = time.perf_counter(), trainer.global_step

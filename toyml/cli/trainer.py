@@ -32,7 +32,7 @@ from toyml.callbacks.after import work_through
 from toyml.cli import TRAINER_COMMANDS, InterruptedFitError
 from toyml.config import read_config
 from toyml.configured import in_precision
-from toyml.engine import Interruption, TogetherError, hold_back
+from toyml.engine import Interruption, TogetherError, between_updates, hold_back
 from toyml.errors import DivergedError, UserError
 from toyml.files import first_free, replace
 from toyml.logger import RunLogger, next_version, run_folder, run_logger
@@ -43,6 +43,7 @@ from toyml.trust import find_stubs_here
 DEFAULTS = Path(__file__).parent.parent / "defaults.yaml"
 RUN_LOGGER = "toyml.logger.RunLogger"
 RECORDER = "toyml.callbacks.Recorder"
+LAST_CHECKPOINT = "toyml.callbacks.LastCheckpoint"
 # Settings that may differ when a fit is continued in its own folder: they say how long and how
 # it is watched, not what is computed.
 FREE_ON_RESUME = (
@@ -148,6 +149,8 @@ class BetweenSteps(pl.Callback):
         Raises:
             TogetherError: Somebody asked; with several processes all stop at the same step.
         """
+        if not between_updates(trainer):
+            return  # gradients of several batches are lost when it stops between them
         asked = self.held.asked
         if trainer.world_size > 1:
             asked = trainer.strategy.reduce_boolean_decision(asked, all=False)
@@ -155,8 +158,8 @@ class BetweenSteps(pl.Callback):
             self.held.asked = True
             raise TogetherError
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Hold nothing back any more."""
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Hold nothing back any more: the last row and the last checkpoint are written."""
         self.held.release()
 
 
@@ -353,7 +356,7 @@ class ToymlCLI(LightningCLI):
             trainer.logger = [ours, *others] if others else ours
         switched_off = {
             "toyml.callbacks.Progress": trainer.enable_progress_bar is False,
-            "toyml.callbacks.LastCheckpoint": trainer.enable_checkpointing is False,
+            LAST_CHECKPOINT: trainer.enable_checkpointing is False,
         }
         if isinstance(trainer.callbacks, list):
             trainer.callbacks = [
@@ -361,9 +364,10 @@ class ToymlCLI(LightningCLI):
                 for callback in trainer.callbacks
                 if not switched_off.get(callback.class_path, False)
             ]
-            recorders = [c for c in trainer.callbacks if c.class_path == RECORDER]
-            for callback in recorders[:-1]:  # the last one is the one that was asked for
-                trainer.callbacks.remove(callback)
+            for name in (RECORDER, LAST_CHECKPOINT):
+                same = [c for c in trainer.callbacks if c.class_path == name]
+                for callback in same[:-1]:  # the last one is the one that was asked for
+                    trainer.callbacks.remove(callback)
 
     def _stem(self, config: Namespace) -> str:
         paths = config.get("config") or []
@@ -441,7 +445,7 @@ class ToymlCLI(LightningCLI):
             InterruptedFitError: Ctrl-C or SIGTERM; what there is has been drawn.
         """
         with hold_back(signal.SIGINT, signal.SIGTERM) as held:
-            self.trainer.callbacks.append(BetweenSteps(held))  # type: ignore[attr-defined]
+            self.trainer.callbacks.insert(0, BetweenSteps(held))  # type: ignore[attr-defined]
             stop_together(self.trainer)
             try:
                 self.trainer.fit(model, **kwargs)
@@ -674,8 +678,9 @@ def run_trainer(words: Sequence[str]) -> object:
 # What Lightning says about every fit here and nobody can act upon: a block is a batch, so there
 # are fewer batches than steps; nothing is held out, and a task need not look at it; its own call of
 # a deprecated torch function; an evaluation has no logger; a checkpoint between blocks holds the
-# state after global_step updates, as it should; the words of the command line are handed over
-# sorted (sys.argv stays as it is, because DDP starts its processes with it).
+# state after global_step updates, as it should; LastCheckpoint brings a loader to its batch; the
+# words of the command line are handed over sorted (sys.argv stays as it is, because DDP starts its
+# processes with it).
 NOISE = (
     ".*LightningCLI's args parameter is intended to run from within Python.*",
     ".*does not have many workers.*",
@@ -685,6 +690,7 @@ NOISE = (
     ".*You passed in a `val_dataloader` but have no `validation_step`.*",
     ".*You defined a `validation_step` but have no `val_dataloader`.*",
     ".*You called `self.log.*but have no logger configured.*",
+    ".*your dataloader is not resumable.*",
     ".*Using ModelCheckpoint with manual optimization and every_n_train_steps.*",
     ".*isinstance\\(treespec, LeafSpec\\).*",
 )

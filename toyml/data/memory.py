@@ -197,11 +197,12 @@ class Batches:
 
     def _place(self) -> tuple[int, int]:
         """The batches of this epoch, counted from the start of the fit."""
-        if self.overfit:
-            return 0, self.length
-        limit = self.trainer.num_training_batches  # trainer.limit_train_batches shortens a pass
+        progress = self.trainer.fit_loop.epoch_loop.batch_progress
         # Batches completed, not begun: one that Ctrl-C broke off comes again.
-        done = self.trainer.fit_loop.epoch_loop.batch_progress.total.completed
+        done = progress.total.completed
+        if self.overfit:
+            return progress.current.completed, self.length
+        limit = self.trainer.num_training_batches  # trainer.limit_train_batches shortens a pass
         if 0 < limit < self.length:
             number, start = divmod(done, int(limit))
             return number * self.length + start, (number + 1) * self.length

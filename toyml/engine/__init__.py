@@ -14,7 +14,7 @@ hooks, ...) :func:`obstacle` says so and Lightning's ordinary automatic optimiza
 
 from toyml.engine.block import Block, batch_order
 from toyml.engine.interruption import AtOnceError, Interruption, TogetherError, hold_back
-from toyml.engine.route import StepObserver, at_its_end, in_blocks, obstacle
+from toyml.engine.route import StepObserver, at_its_end, between_updates, in_blocks, obstacle
 from toyml.engine.rows import all_rows
 from toyml.engine.training import COMPILE_FROM, Training
 
@@ -29,6 +29,7 @@ __all__ = [
     "all_rows",
     "at_its_end",
     "batch_order",
+    "between_updates",
     "hold_back",
     "in_blocks",
     "obstacle",

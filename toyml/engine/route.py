@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import lightning.pytorch as pl
 import numpy as np
@@ -127,6 +127,17 @@ def at_its_end(trainer: pl.Trainer) -> bool:
     epochs = trainer.max_epochs
     last_epoch = epochs is not None and 0 < epochs <= trainer.current_epoch + 1
     return 0 < trainer.max_steps <= trainer.global_step or (last_epoch and trainer.is_last_batch)
+
+
+def between_updates(trainer: pl.Trainer) -> bool:
+    """Whether a batch has just begun with no update under way, nor gradients of one accumulated.
+
+    All that belongs to the batch before is done: validation, schedules, the end of its epoch.
+    """
+    progress = trainer.fit_loop.epoch_loop.batch_progress
+    total: Any = progress.total
+    begun = total.ready == total.completed + 1 and total.started == total.completed
+    return begun and (progress.current.ready - 1) % trainer.accumulate_grad_batches == 0
 
 
 def watched_between_blocks(task: pl.LightningModule) -> bool:

@@ -61,7 +61,7 @@ class Training:
         self._optimizer: torch.optim.Optimizer | None = None
         self._observers: list[StepObserver] = []
         self._steps = self._at_once = self._done = 0
-        self._measured = True
+        self._measured, self._asked = True, False
         self._block: Block | None = None
         self.sees_all = True
 
@@ -75,6 +75,9 @@ class Training:
         """
         trainer = self.task.trainer
         first = trainer.global_step
+        if self._asked:
+            self._asked = False
+            raise KeyboardInterrupt
         if block is not self._block:
             block.y, self._block = self.task.targets(block.y), block
         if self._optimizer is not self.task.optimizers(use_pl_optimizer=False):
@@ -92,8 +95,10 @@ class Training:
                 count_steps(trainer, self._done)
         if losses and not math.isfinite(losses[-1]):
             self.raise_diverged(first + self._done, losses[-1])
-        if held.asked and (trainer.global_step < last or not at_its_end(trainer)):
+        if held.asked and trainer.global_step < last:
             raise KeyboardInterrupt
+        # What belongs to the end of a block (validation, the end of an epoch) is done before.
+        self._asked = held.asked and not at_its_end(trainer)
         return {"losses": losses, "first_step": first}
 
     def _begin(self, block: Block) -> None:

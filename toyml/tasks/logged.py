@@ -14,8 +14,8 @@ from toyml import engine
 class LossRows(Callback):
     """Log loss and metrics of all rows before a step, and the loss that the step itself saw.
 
-    Blocks log for themselves. The task has ``evaluate()``, which looks at all rows, and
-    ``log_row(step, row)``.
+    Blocks log for themselves, but for the end. The task has ``evaluate()``, which looks at all
+    rows, and ``log_row(step, row)``.
     """
 
     blockwise = True
@@ -58,3 +58,8 @@ class LossRows(Callback):
             if isinstance(loss, Tensor) and loss.numel() == 1:
                 seen = float(loss) * trainer.accumulate_grad_batches
         pl_module.log_row(self._logged, row if seen is None else {**row, "batch_loss": seen})
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Log the last parameters, which no training step has seen, before the last checkpoint."""
+        if not trainer.fast_dev_run and (row := pl_module.evaluate()):  # type: ignore[attr-defined]
+            pl_module.log_row(trainer.global_step, row)

@@ -432,11 +432,6 @@ class Supervised(pl.LightningModule):
         if watched & {"loss", *self.metrics}:
             self.log_dict(self.evaluate(), logger=False, batch_size=1)
 
-    def on_train_end(self) -> None:
-        """Log the loss and the metrics of the last parameters, which no training step has seen."""
-        if not self.trainer.fast_dev_run and (row := self.evaluate()):  # type: ignore[attr-defined]
-            self.log_row(self.trainer.global_step, row)
-
     def schedule(self, loss: Tensor) -> None:
         """Step the learning-rate scheduler after an update inside a block."""
         scheduler = self.lr_schedulers()
