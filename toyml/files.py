@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import fcntl
 import itertools
+import json
+import math
 import os
 import secrets
 import stat
@@ -12,8 +14,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-from toyml.errors import UnwrittenError
+from toyml.errors import UnwrittenError, UserError
+
+MOST_BYTES = 16_000_000
+"""Bytes of a JSON file that is read; the largest of ours have some ten thousand."""
+DEEPEST = 50
+"""Lists within lists that are read; ours hold four."""
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -108,6 +116,72 @@ def first_free(path: Path) -> Path:
     """
     numbered = (path.with_name(f"{path.stem}.{i}{path.suffix}") for i in itertools.count())
     return next(candidate for candidate in numbered if not os.path.lexists(candidate))
+
+
+# -- reading what anybody may have written ---------------------------------------------------------
+
+
+def read_bytes(path: Path, most: int) -> bytes:
+    """A whole file of at most so many bytes.
+
+    Raises:
+        UserError: It is larger; nothing is read of it.
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise UserError(
+                f"{path} is damaged: it has {size:,} bytes, and at most {most:,} are read; move it "
+                "away"
+            )
+        return file.read(most)
+
+
+def read_json(path: Path, most: int = MOST_BYTES) -> Any:
+    """What a JSON file holds: no number that a float cannot hold, and not nested without end.
+
+    Raises:
+        UserError: It holds something else, or is too large.
+        OSError: It cannot be read.
+    """
+    try:
+        value = json.loads(
+            read_bytes(path, most).decode(), parse_constant=number, parse_float=number
+        )
+        if depth(value) > DEEPEST:
+            raise ValueError(f"it is nested more than {DEEPEST} times")
+    except UserError:
+        raise
+    except (ValueError, RecursionError) as error:
+        words = " ".join(str(error).split())
+        raise UserError(f"{path} is not readable as JSON: {words}") from error
+    return value
+
+
+def number(word: str) -> float:
+    """A finite number.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if not math.isfinite(value := float(word)):
+        raise ValueError(f"{word[:40]} is no number of JSON")
+    return value
+
+
+def depth(value: Any) -> int:
+    """How many lists and dicts a value stands in at most.
+
+    Example:
+        >>> depth(1), depth([]), depth({"a": [1]})
+        (0, 1, 2)
+    """
+    level, found = [value], 0
+    while level := [v for v in level if isinstance(v, dict | list)]:
+        found += 1
+        level = [i for v in level for i in (v.values() if isinstance(v, dict) else v)]
+    return found
 
 
 # -- folders that nobody else writes to ------------------------------------------------------------

@@ -406,9 +406,9 @@ def draw_distances(runs: Mapping[str, Run], parted: Mapping[str, Parted]) -> Dra
 def draw_paths(runs: Mapping[str, Run], parted: Mapping[str, Parted]) -> Drawn | str:
     """All paths on the landscape of the first run, or why not; empty for more parameters."""
     first = next(iter(runs.values()))
-    names = parameter_names(first)
-    if len(names) != 2:
+    if first.trajectory.parameters.flat.shape[1] != 2:
         return ""
+    names = parameter_names(first)
     same = [name for name, run in runs.items() if run.trajectory.shapes == first.trajectory.shapes]
     if len(same) < 2:
         return "Paths on one landscape: no other run has the same two parameters."
