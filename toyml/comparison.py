@@ -220,7 +220,8 @@ def distances(run: Run, other: Run, most: int) -> tuple[NDArray[np.int64], NDArr
         some = slice(start, start + at_once)
         a = np.asarray(mine.parameters.flat[here[chosen[some]]], dtype=np.float64)
         b = np.asarray(theirs.parameters.flat[there[chosen[some]]], dtype=np.float64)
-        apart[some] = np.linalg.norm(a - b, axis=1)
+        with np.errstate(all="ignore"):  # parameters that are not finite, or nearly so
+            apart[some] = np.linalg.norm(a - b, axis=1)
     return steps[chosen], apart
 
 

@@ -628,3 +628,16 @@ def test_matplotlib_reads_nothing_that_another_user_may_write(
     own = Path(os.environ["MPLCONFIGDIR"])
     assert own.stat().st_mode & 0o777 == 0o700
     assert list(own.iterdir()) == []
+
+
+def test_list_reads_the_beginning_of_plain_files_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "configs"
+    folder.mkdir()
+    (folder / "a.yaml").write_text("# Why?\nmodel: 1\n")
+    os.truncate(folder / "a.yaml", 2**42)
+    os.mkfifo(folder / "b.yaml")
+    (folder / "c.yaml").mkdir()
+    assert [e.question for e in main(["list", str(folder)])] == ["Why?"]  # type: ignore[attr-defined]
+    assert "Why?" in capsys.readouterr().out
