@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -118,3 +119,29 @@ def test_light_commands_import_neither_torch_nor_matplotlib(words: list[str]) ->
 def test_importing_toyml_alone_is_light() -> None:
     code = "import toyml, sys; assert not {'torch', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("before", "environment", "threads"),
+    [
+        ("import torch", {}, 1),
+        ("", {}, 1),
+        ("import torch; torch.set_num_threads(os.cpu_count() + 1)", {}, (os.cpu_count() or 1) + 1),
+        ("import torch", {"OMP_NUM_THREADS": "2"}, 2),
+        ("import torch", {"MKL_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"}, 2),
+    ],
+)
+def test_one_thread_unless_a_number_was_chosen(
+    before: str, environment: dict[str, str], threads: int
+) -> None:
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+    others = {name: value for name, value in os.environ.items() if name not in names}
+    code = f"import os\n{before}\nimport toyml\nimport torch\nprint(torch.get_num_threads())"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**others, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(done.stdout) == threads

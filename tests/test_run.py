@@ -534,6 +534,13 @@ def test_any_key_of_any_config_has_an_answer(config: Any, key: str) -> None:
     lookup(config, key, None)
 
 
+def test_verdicts_of_older_versions_are_no_theory(whole: Path, scratch: Path) -> None:
+    verdict = {"statement": "a", "predicted": 1, "measured": 1, "tolerance": 0, "verdict": "holds"}
+    verdict |= {"why": "", "source": ""}
+    folder = damaged(whole, scratch, "summary.json", json.dumps({"claims": [verdict]}).encode())
+    assert Run(folder).summary["claims"] == [{**verdict, "theory": False}]
+
+
 def test_the_summary_is_changed_key_by_key(whole: Path, scratch: Path) -> None:
     folder = damaged(whole, scratch, "summary.json", b'{"kept": 1, "status": "running"}')
     run = Run(folder)

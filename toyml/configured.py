@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -15,6 +16,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from toyml.errors import UserError
+from toyml.messages import readable as parsers_words
 from toyml.trust import UntrustedError, find_stubs_here, only_classes, refused, restricted
 
 KINDS: dict[str, Any] = {
@@ -28,15 +30,18 @@ def read_tensor(values: Any) -> Tensor:
     """A tensor from a number or (nested) lists of numbers, in double precision.
 
     Raises:
-        ValueError: It is something else, or its rows differ in length.
+        ValueError: It is something else, its rows differ in length, or a number is not finite.
     """
     if isinstance(values, Tensor):
         return values
     try:
-        values = float(values) if isinstance(values, str) else values
-        return torch.tensor(values, dtype=torch.float64)
+        values = json.loads(values) if isinstance(values, str) else values
+        found = torch.tensor(values, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{values!r} is no number and no list of numbers") from error
+        raise ValueError("expected a number, or lists of numbers of the same length") from error
+    if not bool(found.isfinite().all()):
+        raise ValueError("expected finite numbers")
+    return found
 
 
 def written_tensor(values: Tensor) -> Any:
@@ -154,7 +159,10 @@ def _of_lightning(callback: Any) -> bool:
 
 def readable(error: Exception) -> str:
     """An error in one line, with its kind where it has no words or is none of a setting."""
-    words = " ".join(str(error).split())
+    words = str(error)
+    if "Parser key" in words:
+        return parsers_words(words)
+    words = " ".join(words.split())
     kind = type(error).__name__
     known = isinstance(error, ValueError | TypeError | ImportError | AttributeError)
     if words and (known or kind == "ArgumentError"):

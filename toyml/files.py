@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import fcntl
 import itertools
@@ -270,3 +271,28 @@ def cache_home() -> Path:
         return home if home.is_absolute() else Path.home() / ".cache"
     except RuntimeError as error:
         raise FileNotFoundError(errno.ENOENT, "there is no home", "~") from error
+
+
+def near_path(path: Path) -> str:
+    """The path that is there and is most like one that is not; "" if none is like it.
+
+    Where the folder holds none, a file of that name in ``configs`` is meant.
+    """
+    for start, parts in ((Path(path.anchor), path.parts), (Path("configs"), (path.name,))):
+        place = start
+        for part in parts:
+            if (place / part).exists():
+                place /= part
+                continue
+            try:
+                names = [inside.name for inside in place.iterdir()]
+            except OSError:
+                names = []
+            near = difflib.get_close_matches(part, names, n=1)
+            if not near:
+                break
+            place /= near[0]
+        else:
+            here = Path.cwd()
+            return str(place.relative_to(here) if place.is_relative_to(here) else place)
+    return ""

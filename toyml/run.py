@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from toyml import engine, measures
 from toyml.config import Config, read_config
 from toyml.errors import UserError
-from toyml.files import locked, replace
+from toyml.files import locked, near_path, replace
 from toyml.logger import read_metrics
 from toyml.summary import finite, read_summary
 from toyml.trajectory import Trajectory
@@ -63,7 +63,9 @@ class Run:
     def _check(self) -> None:
         folder = self.folder
         if not folder.is_dir():
-            raise UserError(f"{folder} is not a folder; give a run folder such as {_example()}")
+            meant = near_path(folder)
+            way = f"did you mean {meant}?" if meant else f"give a run folder such as {_example()}"
+            raise UserError(f"{folder} is not a folder; {way}")
         if not (folder / "trajectory").is_dir():
             raise UserError(
                 f"{folder} is not a run: it holds no trajectory; give a folder such as {_example()}"

@@ -299,8 +299,12 @@ def test_the_curve_of_every_parameter_has_its_own_name(tmp_path: Path) -> None:
     assert whole["all parameters"] == pytest.approx(np.linalg.norm(theta, axis=1))
     assert whole["hidden1.bias"] == pytest.approx(np.linalg.norm(theta[:, 6:9], axis=1))
     assert "the 5 that travel farthest of 13" in drawing.caption
-    tensors = Parameters().draw(run).canvas.axes[0].lines
-    assert [heights(line).tolist() for line in tensors] == theta.T.tolist()
+    above, _, below, _ = Parameters().draw(run).canvas.axes
+    assert [heights(line).tolist() for line in above.lines] == theta.T.tolist()
+    colors = {str(line.get_label()): line.get_color() for line in above.lines}
+    for line in below.lines[:-1]:
+        assert line.get_color() == colors[str(line.get_label())], "one tensor has one color"
+    assert below.lines[-1].get_label() == "all parameters"
 
 
 @pytest.mark.parametrize(

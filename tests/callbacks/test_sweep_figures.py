@@ -77,7 +77,7 @@ def test_every_plateau_is_counted_and_nothing_is_rounded_away(
     printed = capsys.readouterr().out
     assert f"Of {len(losses):,} trainings: 1 converged, 2,999 plateau" in " ".join(printed.split())
     assert "<0.1%" in printed
-    assert "It got there at step 50." in printed
+    assert "The one that converged got there at step 50." in printed
     # The six largest levels, lowest first, and all others together.
     lines = [line.split() for line in printed.splitlines() if "plateau" in line][1:8]
     assert [line[2] for line in lines[:1]] == ["0.5"]
@@ -95,10 +95,10 @@ def test_what_converged_means_is_said(tmp_path: Path, capsys: pytest.CaptureFixt
     columns = {"constant_loss": [0.25, 0.5], "least_loss": [0.0, 0.1]}
     learns = {"loss": [0.0, 0.3], "threshold": [0.0025, 0.104], "threshold_at": [9, -1]}
     words = said(written(tmp_path / "a", {**columns, **learns}), capsys)
-    assert "Of 2 trainings: 1 converged, 1 plateau. Converged means a loss below 0.0025 to" in words
+    assert "Of 2 trainings: 1 converged, 1 plateau. Converged means a loss below 0.0025 or" in words
     assert (
-        "below 0.0025 to 0.104: at most 1.0% is left of the way from 0.25 to 0.5, what the best "
-        "constant prediction gets, down to the least squares loss, 0 to 0.1." in words
+        "below 0.0025 or 0.104 (by setting): at most 1.0% is left of the way down from the loss of "
+        "the best constant prediction (0.25 or 0.5) to that of least squares (0 or 0.1)." in words
     )
     assert "The lowest loss found is 0." in words
     unknown = said(written(tmp_path / "b", {"loss": [0.25]}), capsys)
@@ -150,7 +150,7 @@ def test_a_fan_has_a_panel_for_each_of_few_values(grid: Sweep) -> None:
     drawing = SweepFan().draw(grid)
     titles = [ax.get_title(loc="left") for ax in drawing.canvas.axes]
     assert titles == ["lr 0.1", "lr 0.2", "lr 0.4", "lr 0.8"]
-    assert "lr 0.2 0.01" in drawing.caption
+    assert "lr 0.2: 0.01" in drawing.caption
 
 
 def test_outcomes_have_the_known_levels(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_outcomes_have_the_known_levels(tmp_path: Path) -> None:
     assert [t.get_text() for t in ax.get_xticklabels()] == ["1", "3"]
     assert ax.get_xlabel() == "hidden units"
     assert "line" in [text.get_text() for text in ax.texts]
-    assert "1: 0.5, 3: 0.155" in drawing.caption
+    assert "hidden units 1: 0.5, hidden units 3: 0.155" in drawing.caption
     bars = SweepRates().draw(sweep)
     assert "hidden units 3: 1 of 2" in bars.canvas.axes[0].get_title(loc="left")
     with pytest.raises(NotApplicable, match="accuracy"):
@@ -177,7 +177,7 @@ def test_what_diverged_keeps_its_place_among_the_outcomes(tmp_path: Path) -> Non
     drawing = SweepOutcomes().draw(sweep)
     ticks = [t.get_text() for t in drawing.canvas.axes[0].get_xticklabels()]
     assert ticks == ["0.1", "1\n1 of 2 not finite", "9\n2 of 2 not finite"]
-    assert "Medians: 0.1: 0.45, 1, 1 of 2 not finite: 0.3." in drawing.caption
+    assert "Medians: lr 0.1: 0.45, lr 1, 1 of 2 not finite: 0.3." in drawing.caption
 
 
 def test_a_sweep_that_diverged_names_no_threshold(

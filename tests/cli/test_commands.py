@@ -23,6 +23,7 @@ from toyml import Run, cli
 from toyml.cli import StrictError, main
 from toyml.errors import UserError
 from toyml.run import lookup
+from toyml.views import boundary_view
 
 CONFIG = f"{ROOT}/configs/perceptron.yaml"
 # The same training without figures, for tests that are not about them.
@@ -315,6 +316,32 @@ def test_a_changed_lr_cannot_be_squared_with_a_scheduler() -> None:
         bare(f"{schedule} --trainer.max_steps 30 --model.optimizer.lr 0.5 --ckpt_path last")
 
 
+FINDER = "--trainer.callbacks+=LearningRateFinder"
+
+
+def test_the_learning_rate_that_lightning_finds_is_that_of_the_run(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = bare(f"{FINDER} --trainer.max_steps 30")
+    lr = found.setting("model.optimizer.lr")
+    assert lr != 1.0
+    assert f"LearningRateFinder found lr {lr:.6g}" in capsys.readouterr().out
+    assert found.summary["start"] == {"step": 0, "lr": [lr]}
+    given = bare(f"--model.optimizer.lr {lr!r} --trainer.max_steps 30")
+    assert np.array_equal(found.trajectory.steps, np.arange(31))
+    assert np.array_equal(found.trajectory.parameters.flat, given.trajectory.parameters.flat)
+    assert found.metrics == given.metrics
+    assert not list(Path().glob(".lr_find*"))
+    with pytest.raises(UserError, match="goes on from a checkpoint; leave it out"):
+        bare(f"{FINDER} --trainer.max_steps 40 --ckpt_path last")
+    steps = "--model.lr_scheduler torch.optim.lr_scheduler.StepLR --model.lr_scheduler.step_size 9"
+    with pytest.raises(UserError, match=r"model\.lr_scheduler sets others"):
+        bare(f"{steps} {FINDER}")
+    few = bare(f"{FINDER} --trainer.callbacks.num_training_steps=5 --trainer.max_steps 9")
+    assert few.setting("model.optimizer.lr") == 1.0
+    assert "found no lr" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -382,11 +409,7 @@ def test_logits_and_probabilities_draw_the_same_boundary() -> None:
         "--model.loss torch.nn.BCEWithLogitsLoss --model.net.output_activation torch.nn.Identity"
     )
     assert np.allclose(a.trajectory.parameters.flat, b.trajectory.parameters.flat, atol=1e-12)
-    from toyml.callbacks import Boundary
-
-    x = a.data[0]
-    fields = [Boundary().fields(r, x, np.array([-1]))[2] for r in (a, b)]
-    assert np.allclose(*fields, atol=1e-10)
+    assert np.allclose(boundary_view(a).field, boundary_view(b).field, atol=1e-10)
 
 
 BETAS = "--model.optimizer torch.optim.Adam --model.optimizer.lr 0.1"

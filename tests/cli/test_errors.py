@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 import sys
@@ -61,9 +62,14 @@ WRONG = [
     (f"{PERCEPTRON} --model.loss torch.nn.ReLU", "ReLU does not take"),
     (f"{PERCEPTRON} --model.loss.reduction none", "where one number is needed"),
     (f"{PERCEPTRON} --model.net 2", "model.net is 2: expected a class path"),
-    (f"{PERCEPTRON} --model.optimizer.lr [0.1]", "lr is [0.1"),
+    (f"{PERCEPTRON} --trainer.callbacks+=BatchSizeFinder", "set data.batch_size"),
+    (f"{PERCEPTRON} --model.optimizer.lr [0.5]", "lr holds [0.5]; one number"),
+    (f"{PERCEPTRON} --model.optimizer.weight_decay [1]", "weight_decay holds [1.0]"),
+    (f"{PERCEPTRON} --model.optimizer.lr NaN", "expected float"),
     (f"{PERCEPTRON} --model.loss.weight abc", "model.loss.weight is abc"),
-    (f"{PERCEPTRON} --model.loss.weight [[1],[1,2]]", "no list of numbers"),
+    (f"{PERCEPTRON} --model.loss.weight [[1],[1,2]]", "expected a number, or lists"),
+    (f"{PERCEPTRON} --trainer.logger [toyml.logger.RunLoger]", "has no attribute 'RunLoger'"),
+    (f"{PERCEPTRON} --trainer.logger.init_args [3]", "trainer.logger"),
     (f"{PERCEPTRON} --data.labels.2 1", "data.labels has 2 items, numbered from 0"),
     (f"{PERCEPTRON} --data.labels.-1 1", "data.labels has 2 items, numbered from 0"),
     (f"{PERCEPTRON} --data.labels.1 abc", "data.labels is [1, 'abc']: expected"),
@@ -76,6 +82,78 @@ WRONG = [
     ("report .", "is not a run"),
     ("list nope", "nope is not a folder"),
 ]
+
+
+MEANT = [
+    (f"fit --config {ROOT}/configs/perceptrn.yaml", "configs/perceptron.yaml"),
+    (f"validate --config {ROOT}/confgs/xor.yaml", "configs/xor.yaml"),
+    (f"sweep --seeds 2 --config {ROOT}/configs/ring_seeds.yaml", "configs/rings_seeds.yaml"),
+    (f"report {ROOT}/confgs", "configs"),
+    (f"compare {ROOT}/confgs {ROOT}/tests", "configs"),
+    (f"list {ROOT}/confgs", "configs"),
+    (f"{PERCEPTRON} --model.net.output_activation torch.nn.Tnah", "torch.nn.Tanh"),
+    (f"{PERCEPTRON} --model.net toyml.modls.MLP", "toyml.models"),
+    (f"{PERCEPTRON} --model.net tomyl.models.MLP", "toyml"),
+    (f"{PERCEPTRON} --data toyml.data.Mons", "toyml.data.Moons"),
+    (f"{PERCEPTRON} --trainer.callbacks+=toyml.callbacks.Bondary", "toyml.callbacks.Boundary"),
+    (f"{PERCEPTRON} --trainer.callbacks+=Bondary", "toyml.callbacks.Boundary"),
+    (f"{PERCEPTRON} --model.loss MSELos", "torch.nn.MSELoss"),
+    (f"{PERCEPTRON} --model.optimizer torch.optim.Adma", "torch.optim.Adam"),
+    (f"{PERCEPTRON} --model.optimizer.momentm 0.3", "momentum"),
+    (f"{PERCEPTRON} --model.net.inpts 3", "inputs"),
+    (f"{PERCEPTRON} --modle.net.inputs 3", "model.net.inputs"),
+    (f"{PERCEPTRON} --dta.labels [1,0]", "data.labels"),
+    (f"{PERCEPTRON.replace('fit', 'test')} --trainer.max_stps 3", "trainer.max_steps"),
+    (f"{PERCEPTRON.replace('fit', 'predict')} --data toyml.data.Mons", "toyml.data.Moons"),
+    (f"{PERCEPTRON.replace('fit', 'sweep')} --seds 3", "seeds"),
+    (f"{PERCEPTRON.replace('fit', 'sweep')} --model.net.inpts 3", "inputs"),
+    (
+        f"{PERCEPTRON.replace('fit', 'sweep')} --vary "
+        "model.net.output_activation=torch.nn.Tnah,torch.nn.ReLU",
+        "torch.nn.Tanh",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"), MEANT, ids=[w.replace(str(ROOT), "") for w, _ in MEANT]
+)
+def test_a_wrong_name_is_answered_with_the_one_that_was_meant(
+    words: str, meant: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=rf"did you mean \S*{re.escape(meant)}\?$") as caught:
+        main(shlex.split(words))
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("content", "meant"),
+    [("trainer: {max_stps: 3}", "trainer.max_steps"), ("dtaa: {class_path: a.B}", "data")],
+)
+def test_a_wrong_key_in_a_file_is_answered_with_the_one_that_was_meant(
+    content: str, meant: str
+) -> None:
+    Path("wrong.yaml").write_text(content)
+    with pytest.raises(UserError, match=rf"did you mean {meant}\S*\?$"):
+        main(shlex.split(f"{PERCEPTRON} --config wrong.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("fitt --config a.yaml", "toyml: error: there is no command 'fitt'; did you mean fit?"),
+        ("reprt runs", "toyml: error: there is no command 'reprt'; did you mean report?"),
+        ("list --hlp", "toyml: error: unrecognized arguments: --hlp; did you mean --help?"),
+    ],
+)
+def test_a_wrong_command_is_one_line(
+    words: str, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(shlex.split(words))
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == line + "\n"
 
 
 @pytest.fixture(autouse=True)
@@ -136,17 +214,30 @@ def test_divergence_keeps_the_run_and_says_so(tmp_path: Path) -> None:
         f"{PERCEPTRON} --model.loss torch.nn.MSELoss --model.optimizer.lr 100 "
         "--model.net.output_activation torch.nn.Identity --trainer.max_steps 3000"
     )
+    page = "runs/perceptron/version_0/report.html"
     with pytest.raises(
-        DivergedError, match=r"at step \d+ .*smaller --model.optimizer.lr.*; toyml report runs/"
+        DivergedError,
+        match=rf"at step \d+ .*smaller --model.optimizer.lr.*; {page} shows what there is",
     ):
         main(shlex.split(words))
     from toyml import Run
 
     run = Run.load("runs/perceptron/version_0")
     assert run.status.startswith("diverged at step")
-    assert not (run.folder / "report.html").exists()
-    main(["report", str(run.folder)])
-    assert "Diverged at step" in (run.folder / "report.html").read_text()
+    drawn = (run.folder / "report.html").read_text()
+    assert "Diverged at step" in drawn
+    assert "Try a learning rate below" in drawn
+    assert 'id="answer"' not in drawn
+
+
+def test_a_divergence_without_a_report_says_how_to_draw_one(tmp_path: Path) -> None:
+    words = (
+        f"{PERCEPTRON} --model.loss torch.nn.MSELoss --model.optimizer.lr 100 "
+        "--model.net.output_activation torch.nn.Identity --trainer.max_steps 3000 "
+        "--trainer.callbacks toyml.callbacks.Recorder"
+    )
+    with pytest.raises(DivergedError, match="; toyml report runs/perceptron/version_0 draws"):
+        main(shlex.split(words))
 
 
 @pytest.mark.parametrize(

@@ -61,8 +61,9 @@ def test_curves_are_for_curves(fit: Fit) -> None:
 
 
 @pytest.mark.slow
-def test_over_seeds(fit: Fit) -> None:
-    sweep = main(["sweep", "--config", str(ROOT / "configs/damped_sine_seeds.yaml")])
+@pytest.mark.parametrize("seeds", [[], ["--seeds", "range(400,432)"]])
+def test_over_seeds(fit: Fit, seeds: list[str]) -> None:
+    sweep = main(["sweep", "--config", str(ROOT / "configs/damped_sine_seeds.yaml"), *seeds])
     assert isinstance(sweep, Sweep)
     assert verdicts(sweep) == ["holds"] * 4 + ["refuted"]
     assert {"sweep_sides", "sweep_outcomes"} <= figures(sweep)

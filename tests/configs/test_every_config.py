@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ import yaml
 
 from tests.conftest import ROOT
 from toyml import Run
+from toyml.callbacks import Report
 from toyml.cli import main
+from toyml.errors import DivergedError
 from toyml.sweep.folder import Sweep
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -21,12 +24,12 @@ COUNTS = {
     "damped_sine_flipped": (3, 0, 0),
     "damped_sine_percentage": (4, 0, 0),
     "damped_sine_seeds": (4, 1, 0),
-    "damped_sine_symmetric": (2, 0, 0),
+    "damped_sine_symmetric": (5, 0, 0),
     "l2_logistic": (7, 1, 0),
     "l2_one_step": (9, 0, 3),
-    "perceptron": (11, 2, 7),
+    "perceptron": (12, 2, 7),
     "perceptron_weight_decay": (12, 2, 6),
-    "rings": (5, 1, 5),
+    "rings": (8, 1, 5),
     "rings_printed_weights": (10, 0, 0),
     "rings_seeds": (21, 0, 0),
     "sgd": (47, 1, 1),
@@ -146,16 +149,59 @@ def test_claims_do_not_fail_where_they_were_not_made(
     name: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    config = yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text())
-    judges = ("Recorder", "Verdicts", "Replay")
-    callbacks = config["trainer"].pop("callbacks+")
-    config["trainer"]["callbacks"] = [c for c in callbacks if c["class_path"].endswith(judges)]
-    Path("judged.yaml").write_text(yaml.safe_dump(config))
-    run = main(["fit", "--config", "judged.yaml", *words.split()])
+    keep_callbacks(name, "Recorder", "Verdicts", "Replay")
+    run = main(["fit", "--config", "kept.yaml", *words.split()])
     assert isinstance(run, Run)
     claims = run.summary["claims"]
     assert {claim["verdict"] for claim in claims} >= {"not applicable"}
     assert [claim for claim in claims if claim["verdict"] == "fails"] == []
+
+
+def keep_callbacks(name: str, *kinds: str) -> None:
+    """Write a config with some of its callbacks only, as ``kept.yaml``."""
+    config = yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text())
+    callbacks = config["trainer"].pop("callbacks+")
+    config["trainer"]["callbacks"] = [c for c in callbacks if c["class_path"].endswith(kinds)]
+    Path("kept.yaml").write_text(yaml.safe_dump(config))
+
+
+ANSWERS = [
+    ("perceptron", "", 3, "at -42.51 degrees to the bisector", "differ"),
+    ("perceptron", "--model.optimizer.lr 0.5", 1, "lr is 0.5 instead of 1.0", "-34.03"),
+    ("perceptron", "--trainer.max_steps 5", 1, "needs step 101; the run has 5 steps", "-34.03"),
+    ("l2_one_step", "", 4, "w goes to 4.1 and b to 1.9", "differ"),
+    ("l2_one_step", "--model.optimizer.weight_decay 0", 2, "is 0.0 instead of 1.0", "4.1 and"),
+    ("sgd", "", 4, "stable up to lr 1.854, 18.5 times as much", "differ"),
+    ("sgd", "--model.optimizer.lr 3.0", 0, "this training diverged", "nowhere near"),
+    ("rings", "--model.net.widths [2,1,1]", 0, "[2, 1, 1] instead of [2, 3, 1]", "0.526"),
+    ("rings", "--model.net.activation torch.nn.ReLU --trainer.max_steps 9", 0, "ReLU", "0.526"),
+]
+"""Settings, how much of the answer is left, what the page says of it, and what it must not."""
+
+
+@pytest.mark.parametrize(("name", "words", "count", "said", "unsaid"), ANSWERS)
+def test_an_answer_is_about_the_run_that_it_stands_beside(
+    name: str,
+    words: str,
+    count: int,
+    said: str,
+    unsaid: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    keep_callbacks(name, "Recorder", "Verdicts", "Replay")
+    with suppress(DivergedError):
+        main(["fit", "--config", "kept.yaml", *words.split()])
+    settings = yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text())
+    settings = settings["trainer"]["callbacks+"][-1]["init_args"]
+    page = Report(**settings).page(Run("runs/kept/version_0"))
+    prose = " ".join([*page.answer, page.aside])
+    assert len(page.answer) == count, prose
+    assert said in prose
+    assert unsaid not in prose
+    assert page.findings
+    assert page.advice
 
 
 def test_counts_are_written_down_for_every_config() -> None:

@@ -57,7 +57,7 @@ def test_the_first_command(fit: Fit) -> None:
     run = fit("perceptron")
     found = verdicts(run)
     assert "fails" not in found
-    assert found.count("holds") == 11
+    assert found.count("holds") == 12
     assert found.count("refuted") == 2
     assert figures(run) == {"boundary", "angle", *WATCHED}
     start = run.trajectory.at(0)
@@ -65,6 +65,18 @@ def test_the_first_command(fit: Fit) -> None:
     assert start["linear.bias"].tolist() == pytest.approx([-0.5819808], abs=5e-7)
     check_table(run, [10, 100])
     assert run.metrics["accuracy"]["value"][-1] == 1.0
+
+
+def test_the_limit_line_depends_on_no_rate(fit: Fit) -> None:
+    run = fit("perceptron", "--model.optimizer.lr", "0.5", "--trainer.max_steps", "200")
+    assert verdict(run, "Angle of the limit line") == "holds"
+    assert verdict(run, "Nearer point's distance to the limit line") == "holds"
+    # C depends on the rate, and so does the path.
+    assert verdict(run, "from theory, in degrees") == "not applicable"
+    assert verdict(run, "at epoch 10, in degrees") == "not applicable"
+    theory = [c["statement"] for c in run.summary["claims"] if c["theory"]]
+    assert len(theory) == 3
+    assert "Theory, which no training enters" in (run.folder / "report.html").read_text()
 
 
 def test_the_second_command_gives_the_bisector(fit: Fit) -> None:

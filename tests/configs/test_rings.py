@@ -21,7 +21,7 @@ def test_three_units_enclose_the_disk(fit: Fit) -> None:
     run = fit("rings")
     found = verdicts(run)
     assert "fails" not in found
-    assert found.count("holds") == 5
+    assert found.count("holds") == 8
     assert found.count("refuted") == 1
     assert figures(run) == {
         "hidden_lines",
@@ -67,8 +67,9 @@ def test_five_units_are_drawn_in_all_combinations(fit: Fit) -> None:
 
 
 @pytest.mark.slow
-def test_over_seeds(fit: Fit) -> None:
-    sweep = main(["sweep", "--config", str(ROOT / "configs/rings_seeds.yaml")])
+@pytest.mark.parametrize("seeds", [[], ["--seeds", "range(32,64)"]])
+def test_over_seeds(fit: Fit, seeds: list[str]) -> None:
+    sweep = main(["sweep", "--config", str(ROOT / "configs/rings_seeds.yaml"), *seeds])
     assert isinstance(sweep, Sweep)
     assert verdicts(sweep) == ["holds"] * 21
     assert figures(sweep) == {"sweep_rates", "sweep_outcomes", "sweep_steps"}

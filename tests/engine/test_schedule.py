@@ -232,11 +232,11 @@ class Ended(torchs.ExponentialLR):
             {"max_steps": 9},
             "LambdaLR gives lr nan at step 6",
         ),
-        (partial(torchs.OneCycleLR, max_lr=1), {"max_steps": 9}, "refuses its settings"),
+        (partial(torchs.OneCycleLR, max_lr=1), {"max_steps": 9}, "cannot be set up for SGD"),
         (
             partial(torchs.CyclicLR, base_lr=0.1, max_lr=1, step_size_up=0),
             {"max_steps": 9},
-            "refuses its settings",
+            "cannot be set up for SGD",
         ),
     ],
 )

@@ -244,6 +244,29 @@ def test_early_stopping_stops_between_blocks(tmp_path: Path) -> None:
     assert fit.global_step == 100  # one block to compare with, one without progress
 
 
+def test_a_forward_pass_of_ones_own_is_what_is_trained(tmp_path: Path) -> None:
+    class Threefold(Supervised):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return 3 * self.net(x)
+
+    task = Threefold(small_net(), nn.BCEWithLogitsLoss(), partial(torch.optim.SGD, lr=0.5))
+    fit = trainer(tmp_path, 5)
+    fit.fit(task, cloud())
+    assert task.route == "Lightning's ordinary loop: Threefold has a forward of its own"
+    x, y = (rows.float() for rows in cloud().arrays())
+    by_hand = nn.Sequential(small_net())
+
+    class Scaled(nn.Module):
+        def forward(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+            return nn.BCEWithLogitsLoss()(3 * output, target)
+
+    descent = partial(torch.optim.SGD, lr=0.5)
+    losses = plain_loop(by_hand, Scaled(), descent, lambda step: (x, y), 5)
+    assert equal(task.net, by_hand)
+    logged = Run(tmp_path / "run/version_0").metrics["loss"]
+    assert logged["value"][0] == pytest.approx(losses[0], rel=1e-6)
+
+
 def test_validation_runs_between_blocks(tmp_path: Path) -> None:
     fit = trainer(tmp_path, 150)
     fit.fit(small_task(), cloud(validation=10))

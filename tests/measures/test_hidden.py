@@ -4,13 +4,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
 
 from tests.measures.nets import Branched, data, mlp, random_stack
 from toyml.measures import (
     activations,
     first_layer,
     hidden_lines,
+    hidden_units,
     outputs,
     step_prediction,
     thresholds,
@@ -118,3 +119,37 @@ def test_other_nets_are_refused() -> None:
     net = mlp(2, 3, 1)
     with pytest.raises(ValueError, match=r"Tanh after 0\.weight"):
         step_prediction(net, random_stack(net, 2), x)
+
+
+class Written(nn.Module):
+    """A net whose activation is no module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(1, 2), nn.Linear(2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(torch.relu(self.first(x)))
+
+
+def test_units_are_seen_in_any_net_and_it_is_left_as_it_was() -> None:
+    net = Written().train()
+    stack = {
+        "first.weight": torch.tensor([[[1.0], [1.0]]]),
+        "first.bias": torch.tensor([[0.0, -9.0]]),
+        "second.weight": torch.tensor([[[1.0, 1.0]]]),
+        "second.bias": torch.tensor([[0.0]]),
+    }
+    (layer,) = hidden_units(net, stack, torch.tensor([[1.0], [2.0], [3.0]]))
+    assert (layer.total, layer.off, layer.saturated, layer.alike) == (2, (1,), (), ())
+    assert net.training
+    assert not any(m._forward_hooks for m in net.modules())
+
+
+def test_channels_count_as_units() -> None:
+    net = nn.Sequential(nn.Conv1d(1, 2, 1), nn.ReLU(), nn.Conv1d(2, 1, 1))
+    stack = {name: p.detach()[None].clone() for name, p in net.named_parameters()}
+    stack["0.weight"][:] = 1.0
+    stack["0.bias"][:] = torch.tensor([0.0, -9.0])
+    (layer,) = hidden_units(net, stack, torch.ones(3, 1, 5))
+    assert (layer.total, layer.off) == (2, (1,))

@@ -1,15 +1,18 @@
 import base64
+import math
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.claims.recorded import recorded
-from toyml.callbacks.report import measured
+from toyml.callbacks.report import Report
+from toyml.models import Linear
 from toyml.report import FigureItem, MetricRow, Page, VerdictRow, format_value, render, write
 from toyml.run import Run
 
@@ -94,14 +97,14 @@ def test_every_verdict_is_a_row_with_its_own_mark_and_words(page):
     assert "too far" in rows[1][1]
     assert "its author" in rows[2][1]
     assert page.counts == {"fails": 1, "holds": 1, "refuted": 1, "not applicable": 1}
-    assert "Theory for these settings" not in html
+    assert "Theory, which no training enters" not in html
 
 
 def test_theory_is_shown_apart_from_what_the_run_shows(page):
     rows = [*page.verdicts, VerdictRow("the limit", 0.97, 0.97, 0.01, "holds", theory=True)]
     whole = replace(page, verdicts=rows)
     html = render(whole)
-    run, theory = html.split("Theory for these settings")
+    run, theory = html.split("Theory, which no training enters")
     assert run.count('<tr role="row" class="') == len(page.verdicts)
     assert theory.count('<tr role="row" class="holds"') == 1
     assert "the training itself is not looked at" in theory
@@ -281,13 +284,39 @@ def test_a_page_that_cannot_be_drawn_leaves_the_old_one(page, tmp_path):
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_one_logged_loss_does_not_go_from_itself_to_itself(tmp_path):
-    made = recorded(tmp_path, [[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]])
-    (tmp_path / "metrics.csv").write_text("step,loss\n0,0.5\n")
-    assert measured(Run(tmp_path, made.task, made.datamodule)) == [
-        "In this run the loss was 0.5 at step 0."
-    ]
-    (tmp_path / "metrics.csv").write_text("step,loss\n0,0.5\n7,0.25\n")
-    assert measured(Run(tmp_path, made.task, made.datamodule)) == [
-        "In this run the loss went from 0.5 at step 0 to 0.25 at step 7."
-    ]
+def test_the_loss_of_the_page_is_over_all_rows_whatever_was_logged(tmp_path):
+    made = recorded(tmp_path, [[0.0, 0.0, 0.0], [1.0, 1.0, -3.5]])
+    (tmp_path / "metrics.csv").write_text("step,loss,val_loss\n0,0.0,0.75\n1,9.0,0.25\n")
+    shown = Report("What?").page(Run(tmp_path, made.task, made.datamodule))
+    found = {row.name: (row.first, row.last) for row in shown.metrics}
+    assert found["loss"] == pytest.approx((math.log(2), math.log1p(math.exp(-1.5))))
+    assert found["val_loss"] == (0.75, 0.25)
+    assert shown.findings[0] == (
+        "The loss of both rows went from 0.693147 at step 0 to 0.201413 at step 1."
+    )
+    assert shown.answer == []
+
+
+def test_a_finite_divergence_is_one_on_the_page_too(tmp_path):
+    theta = [[0.0, 0.0, 0.0], [-1e7, -1e7, 0.0], [1.0, 1.0, -3.5]]
+    net = Linear(2, 1)
+    made = recorded(tmp_path, theta, net=net, loss=torch.nn.MSELoss())
+    made.update_summary(status="finished", steps=2)
+    shown = Report("What?", answer=["It settles."]).page(made)
+    assert (shown.status, shown.steps, shown.answer) == ("diverged", 1, [])
+    html = render(shown)
+    assert "Diverged at step 1." in html
+    assert "stopped being finite" not in html
+
+
+def test_answer_findings_and_notes_each_have_their_place(page):
+    html = render(replace(page, findings=["It fell."], advice="Try more.", notes=["Thinned."]))
+    places = [html.index(f'id="{name}"') for name in ("answer", "shown", "claims", "notes")]
+    assert places == sorted(places)
+    assert ">What this run shows<" in html
+    assert html.index("It fell.") < html.index("Try more.") < html.index('id="claims"')
+    alone = render(replace(page, answer=[], aside="Not shown.", findings=["It fell."]))
+    assert 'id="answer"' not in alone
+    assert alone.index("Not shown.") < alone.index("It fell.")
+    sweep = render(replace(page, kind="Sweep", findings=["All fell."]))
+    assert ">What this sweep shows<" in sweep

@@ -224,17 +224,17 @@ def test_cells_of_small_and_large_nets_share_a_table(tmp_path: Path) -> None:
 
 
 def test_the_best_end_may_be_of_a_net_too_large_to_be_kept(tmp_path: Path) -> None:
-    widths = {"model.net.widths": [[2, 3, 1], [2, 40, 1]]}
+    widths, low = {"model.net.widths": [[2, 3, 1], [2, 40, 1]]}, {"converged": 0.1}
     columns = {
         "loss": [0.01, 0.02],
         "end": [[0.5] * 13, None],
         "model.net.widths": ["[2, 3, 1]", "[2, 40, 1]"],
     }
-    _, parameters = best_end(written(tmp_path / "small", columns, widths))
+    _, parameters = best_end(written(tmp_path / "small", columns, widths, outcomes=low))
     assert parameters["hidden1.weight"].shape == (1, 3, 2)
     columns["loss"] = [0.02, 0.01]
     with pytest.raises(UserError, match="too large"):
-        best_end(written(tmp_path / "large", columns, widths))
+        best_end(written(tmp_path / "large", columns, widths, outcomes=low))
 
 
 def test_a_table_is_written_beside_and_renamed(tmp_path: Path, monkeypatch: Any) -> None:

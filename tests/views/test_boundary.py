@@ -13,6 +13,7 @@ from toyml.claims import NotApplicable
 from toyml.models import Linear
 from toyml.run import Run
 from toyml.views import (
+    LossView,
     boundary_view,
     classes_view,
     fit_view,
@@ -245,3 +246,12 @@ def test_numbers_of_classes_have_the_map_of_one_hot_rows(column: bool, tmp_path:
     assert all(np.array_equal(left, right) for left, right in zip(a, b, strict=True))
     with pytest.raises(NotApplicable, match="shapes"):
         boundary_view(run)
+
+
+def test_words_of_a_loss_that_is_lost_name_its_last_number() -> None:
+    steps, loss = np.arange(3), np.array([2.0, 8.0, np.nan])
+    assert LossView(steps, loss, None, "MSELoss").words == (
+        "from 2 at step 0 to 8 at step 1, the last one with a loss that can be drawn"
+    )
+    assert LossView(steps[:2], loss[:2], None, "").words == "from 2 at step 0 to 8 at step 1"
+    assert "no finite loss" in LossView(steps, loss * np.nan, None, "").words

@@ -67,14 +67,14 @@ class Lines(Figure):
         ax.set_ylim(low - 0.3 * (high - low), high + 0.15 * (high - low))
         plots.add_colorbar(ax, drawn.mappable, "step", ticks=step_ticks(steps[0], steps[-1]))
         plots.add_legend(ax)
-        plots.set_title(ax, f"After {steps[-1]:,} steps: y = {w[-1]:.4f} x + {b[-1]:.4f}")
+        plots.set_title(ax, f"After {steps[-1]:,} steps: y = {w[-1]:.4g} x + {b[-1]:.4g}")
         return Drawing(
             canvas,
             "The line and the data",
             f"The line at {len(steps)} steps, faint to strong, and the exact lines of "
             f"{', '.join(exact)}: no line fits a parabola, and each loss settles for another.",
             f"Scatter plot of {len(x)} points with {len(steps)} lines of the training, the last "
-            f"with slope {w[-1]:.4f}, and the best lines of {', '.join(exact)}.",
+            f"with slope {w[-1]:.4g}, and the best lines of {', '.join(exact)}.",
         )
 
 

@@ -84,12 +84,26 @@ class Boundary(Figure):
         plots.set_title(below, f"What the model says after {last:,} steps")
         names = " and ".join(lines) or "no reference line"
         border = f"where the {view.quantity} is {view.level:g}"
+        seen = len(drawn.contours)
+        above_words = (
+            f"Above: {seen} boundaries, {border}, faint to strong, from step {steps[0]:,} to "
+            f"{last:,}"
+        )
+        if not seen:
+            above_words = (
+                f"Above: at none of the {len(steps)} steps looked at is there a place in this "
+                f"window {border}, so there is no boundary"
+            )
+        elif seen < len(steps):
+            above_words = (
+                f"Above: the boundary, {border}, faint to strong, at {seen} of {len(steps)} steps "
+                f"from {steps[0]:,} to {last:,}; at the others there is none in this window"
+            )
         return Drawing(
             canvas,
             "Decision boundary over the steps",
-            f"Above: {len(steps)} boundaries, {border}, faint to strong, from step {steps[0]:,} to "
-            f"{last:,}, with {names}. Below: the {view.quantity} at the end.",
-            f"Plane with the data, the boundary at {len(steps)} steps up to {last:,}, and {names}; "
+            f"{above_words}; with {names}. Below: the {view.quantity} at the end.",
+            f"Plane with the data, the boundary at {seen} steps up to {last:,}, and {names}; "
             f"below it the final {view.quantity} as a colored surface.",
         )
 
@@ -133,14 +147,19 @@ class Parameters(Figure):
     def draw(self, run: Run) -> Drawing:
         """Draw what the page's panel draws, in both times."""
         view = weights_view(run, 2000, self.most)
+        # In the order of the tensors above, which then have the same colors.
+        names = dict.fromkeys([*(n.split("[")[0] for n in view.names), *view.norms])
+        norms = {name: view.norms[name] for name in names if name != "all parameters"}
+        norms["all parameters"] = view.norms["all parameters"]
         canvas = plots.new_figure(11.5, 8.0)
         axes = canvas.subplots(2, 2)
         for column, log_time in enumerate((False, True)):
             top, bottom = axes[:, column]
             plots.plot_parameters(top, view.steps, view.values, view.names, log_time=log_time)
-            plots.plot_curves(
-                bottom, view.steps, view.norms, quantity="Euclidean norm", log_time=log_time
+            lines = plots.plot_curves(
+                bottom, view.steps, norms, quantity="Euclidean norm", log_time=log_time
             )
+            lines[-1].set(color=plots.STYLE.ink, linestyle="-")
             kind = "logarithmic" if log_time else "linear"
             plots.set_title(top, f"Parameters, {kind} time")
             plots.set_title(bottom, f"Norms, {kind} time")
@@ -163,7 +182,9 @@ def norm_words(view: WeightsView) -> str:
     if not np.isfinite(norm).all():
         lost = int(np.flatnonzero(~np.isfinite(norm))[0])
         return f"{whole} is {start:.4g} at first and no finite number at step {view.steps[lost]:,}."
-    factor = f", {end / start:.3g} times as large" if start > 0 else ""
+    factor = (
+        f", {end / start:.3g} times as large" if start > 0 and abs(end / start - 1) > 5e-3 else ""
+    )
     return f"{whole} goes from {start:.4g} to {end:.4g}{factor}."
 
 
@@ -204,7 +225,10 @@ class Curves(Figure):
                 label="held-out data",
             )
             plots.add_legend(axes[0])
-        plots.set_title(axes[0], f"The loss goes from {loss[0]:.4g} to {loss[-1]:.4g}")
+        known = loss[np.isfinite(loss)]
+        if not len(known):
+            raise NotApplicable("the loss is nowhere a finite number")
+        plots.set_title(axes[0], f"The loss goes from {known[0]:.4g} to {known[-1]:.4g}")
         for i, (name, column) in enumerate(others.items()):
             axes[1].plot(
                 column["step"],
@@ -229,8 +253,7 @@ class Curves(Figure):
         return Drawing(
             canvas,
             "Loss and metrics",
-            f"The loss goes from {loss[0]:.6g} at step {steps[0]:,} to {loss[-1]:.6g} at step "
-            f"{steps[-1]:,}; its least value in the picture is {np.nanmin(loss):.6g}.",
+            f"The loss goes {view.words}; its least value in the picture is {known.min():.6g}.",
             f"Curves over {steps[-1]:,} steps: the loss and {', '.join(others) or 'no metric'}.",
         )
 

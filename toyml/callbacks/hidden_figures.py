@@ -41,7 +41,7 @@ class HiddenLines(Figure):
         """Read the last snapshot."""
         weights, found = occupied(run)
         biases = measures.first_layer(run.trajectory.points([-1]))[1][0]
-        view = boundary_view(run, most=2, grid=GRID, rows=1000, margin=self.margin)
+        view = boundary_view(run, most=1, grid=GRID, rows=1000, margin=self.margin)
         if view.level is None:
             raise NotApplicable("the data are not two classes")
         canvas = plots.new_figure(12.0, 5.6)
@@ -59,20 +59,22 @@ class HiddenLines(Figure):
         for ax in (left, right):
             plots.plot_hidden_lines(ax, weights.double().numpy(), biases.double().numpy())
             plots.add_legend(ax, below=True, columns=3)
-        zeros = sum(region.zeros >= region.ones for region in found)
-        ones = len(found) - zeros
+        zeros = sum(region.zeros > region.ones for region in found)
+        ones = sum(region.zeros < region.ones for region in found)
+        even = len(found) - zeros - ones
         h, step = len(weights), int(run.trajectory.steps[-1])
         units = f"{h} hidden unit{'s' if h > 1 else ''}"
         plots.set_title(left, f"Where {units} switch{'es' if h == 1 else ''}, step {step:,}")
         plots.set_title(right, "What the model makes of it")
-        words = f"{zeros} of class 0 and {ones} of class 1"
+        words = f"{zeros} hold mostly {view.names[0]} and {ones} mostly {view.names[1]}"
+        words += f", {even} as many of either" if even else ""
         return Drawing(
             canvas,
             "The lines of the hidden units",
             f"Each line is where w · x + b = 0 for one unit; its arrow shows the side where the "
             f"unit is on. Of the regions between the lines that hold data, {words}. Right: the "
             f"{view.quantity}, with the same lines.",
-            f"Plane with the data and the lines of {units}; the occupied regions are {words}. "
+            f"Plane with the data and the lines of {units}; of those with data {words}. "
             f"Beside it the {view.quantity} as a colored surface.",
         )
 

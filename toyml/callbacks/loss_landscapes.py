@@ -103,13 +103,17 @@ class LossLandscapes(Figure):
             ax.set_visible(False)
         plots.add_legend(axes[0])
         steps = self.length(run)
+        diamond = (
+            ", the diamond that with weight decay"
+            if any(p.decayed is not None for p in panels)
+            else ""
+        )
         return Drawing(
             canvas,
             f"Landscape and path: {self.words(run)}",
-            f"The loss over {names[0]} and {names[1]}, with {steps:,} steps from the same start "
-            "(circle) to the end (square); the star is the exact minimum. "
-            + "; ".join(end_words(p) for p in panels)
-            + ".",
+            f"The loss over {names[0]} and {names[1]}, with {steps:,} step{'s' * (steps != 1)} "
+            "from the same start (circle) to the end (square); the star is the exact "
+            f"minimum{diamond}. " + "; ".join(end_words(p) for p in panels) + ".",
             f"A panel for each loss ({', '.join(p.name for p in panels)}): contours "
             f"over the two parameters from {self.low:g} to {self.high:g}, with the path of "
             f"{self.words(run)} from start to end.",
@@ -241,4 +245,6 @@ def draw_panel(
 def end_words(panel: Panel) -> str:
     """Where a path ends, in words."""
     w, b = panel.path[-1]
-    return f"{panel.name} ends at ({w:.4f}, {b:.4f}) with {panel.losses[1]:.6f}"
+    if not np.isfinite([w, b, panel.losses[1]]).all():
+        return f"{panel.name} ends where the loss is no finite number"
+    return f"{panel.name} ends at ({w:.6g}, {b:.6g}) with {panel.losses[1]:.6g}"

@@ -11,22 +11,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from toyml import views
 from toyml.callbacks.after import AfterFit
+from toyml.callbacks.answer import Answer, Prose
 from toyml.callbacks.errands import wait
 from toyml.callbacks.figure import replicas_of
 from toyml.callbacks.stage import scene
 from toyml.files import read_bytes, read_json
-from toyml.report.page import (
-    FigureItem,
-    MetricRow,
-    Page,
-    VerdictRow,
-    format_value,
-    tally,
-    write,
-)
+from toyml.report.page import FigureItem, MetricRow, Page, VerdictRow, tally, write
 from toyml.run import Run
-from toyml.terminal import plain
+from toyml.terminal import format_value, plain
 
 LARGE = 250_000
 """Bytes of an SVG beyond which the page takes the PNG."""
@@ -44,9 +38,18 @@ class Report(AfterFit):
 
     Args:
         question: What the experiment asks.
-        answer: What theory says, in short sentences; measured numbers follow them.
+        answer: What its author says to that: texts, or mappings with ``says``, ``given`` (settings
+            that this sentence presupposes) and ``holds`` (statements of claims that it rests on).
+            A sentence is shown only where all that holds; what a run itself shows follows.
         source: Who asked, and where.
         title: Title of the page; the experiment's name by default.
+        given: Settings that the answer presupposes, by dotted key of the config, besides those of
+            the ``Verdicts`` in the same config.
+        quantities: Numbers in the answer, by the name that stands for them in braces, as in
+            ``{limit:.2f}``: the statement of the claim that measures each.
+
+    Raises:
+        UserError: An answer that names a quantity that is not there.
     """
 
     essential = True
@@ -56,11 +59,13 @@ class Report(AfterFit):
     def __init__(
         self,
         question: str,
-        answer: Sequence[str] = (),
+        answer: Prose | Sequence[str | dict[str, Any]] = (),
         source: str = "",
         title: str | None = None,
+        given: dict[str, Any] | None = None,
+        quantities: dict[str, str] | None = None,
     ) -> None:
-        self.question, self.answer = question, list(answer)
+        self.question, self.answer = question, Answer(answer, given, quantities)
         self.source, self.title = source, title
 
     def finish(self, run: Run) -> None:
@@ -73,7 +78,11 @@ class Report(AfterFit):
         """What the page says."""
         summary = run.summary
         steps = run.trajectory.steps
-        state: Any = run.status.split()[0]
+        found = views.findings_view(run)
+        diverged = found.outcome == views.DIVERGED
+        state: Any = "diverged" if diverged else run.status.split()[0]
+        step = int(steps[-1]) if len(steps) else 0
+        told = self.answer.tell(run, diverged)
         environment = {k: v for k, v in (summary.get("environment") or {}).items() if v is not None}
         if {"seconds", "seconds_per_step"} <= summary.keys():
             environment["time per step"] = f"{summary['seconds_per_step'] * 1e6:,.1f} µs"
@@ -85,10 +94,15 @@ class Report(AfterFit):
         return Page(
             title=self.title or run.name,
             question=self.question,
-            answer=[*self.answer, *measured(run), *left_out, *thinning(run)],
+            answer=told.sentences,
+            aside=told.aside,
+            findings=found.sentences,
+            advice=found.advice,
+            notes=[*left_out, *thinning(run)],
             source=self.source,
             status=state,
-            steps=int(steps[-1]) if len(steps) else 0,
+            steps=found.step if diverged and run.finished else step,
+            went_on=run.finished,
             verdicts=[VerdictRow(**verdict) for verdict in summary.get("claims", [])],
             figures=figures,
             metrics=metric_rows(run),
@@ -100,35 +114,26 @@ class Report(AfterFit):
         )
 
 
-def measured(run: Run) -> list[str]:
-    """The run's own numbers in sentences."""
-    loss = run.metrics.get("loss")
-    if not loss or not loss["value"]:
-        return []
-    first, last = loss["value"][0], loss["value"][-1]
-    if len(loss["value"]) == 1:
-        return [f"In this run the loss was {format_value(first)} at step {loss['step'][0]:,}."]
-    return [
-        f"In this run the loss went from {format_value(first)} at step {loss['step'][0]:,} to "
-        f"{format_value(last)} at step {loss['step'][-1]:,}."
-    ]
-
-
 def thinning(run: Run) -> list[str]:
     """A sentence on how much of the record the pictures show, where it is not all."""
     trajectory = run.trajectory
     if trajectory.fewest is None:
         return []
     return [
-        f"Thinned: {len(trajectory):,} snapshots were recorded and are kept; a picture shows "
-        f"{trajectory.fewest:,} of them or more."
+        f"Thinned: {len(trajectory):,} snapshots were recorded and are kept; each picture over the "
+        f"steps shows at least {trajectory.fewest:,} of them."
     ]
 
 
 def metric_rows(run: Run) -> list[MetricRow]:
     """First, last and best value of everything logged."""
     rows = []
+    found = views.findings_view(run)
+    if found.evaluated:  # over all rows, which a logged loss may not be
+        rows.append(MetricRow("loss", found.start, found.end, found.least))
     for name, column in run.metrics.items():
+        if name == "loss" and found.evaluated:
+            continue
         values = [v for v in column["value"] if math.isfinite(v)]
         if values:
             # Of a loss or an error the least is best; of an accuracy or a score the greatest.
@@ -201,10 +206,15 @@ def show(page: Page, path: str) -> None:
     console.print(Text(plain(page.question), style="bold"))
     for sentence in page.answer:
         console.print(Text(plain(f"  {sentence}")))
+    found = [s for s in (page.aside, *page.findings, page.advice, *page.notes) if s]
+    if found:
+        console.print(Text(f"What this {page.subject} shows", style="bold"))
+    for sentence in found:
+        console.print(Text(plain(f"  {sentence}")))
     counted = []
     for rows, heads, name in (
         (page.claims, ("claim", "measured"), ""),
-        (page.theory, ("theory for these settings", "computed"), "theory: "),
+        (page.theory, ("theory, which no training enters", "computed"), "theory: "),
     ):
         if not rows:
             continue

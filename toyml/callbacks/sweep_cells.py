@@ -66,6 +66,7 @@ class SweepOutcomes(SweepFigure):
         axes = np.atleast_1d(canvas.subplots(1, len(groups), sharey=True))
         levels = sweep.settings.outcomes.levels
         said = []
+        label = label_of(key, varied[key])
         for ax, (name, rows) in zip(axes, groups, strict=True):
             values = self._values(rows, key, varied[key])
             last = ax is axes[-1]
@@ -73,7 +74,7 @@ class SweepOutcomes(SweepFigure):
                 ax,
                 values,
                 quantity=self.quantity if ax is axes[0] else "",
-                setting=label_of(key, varied[key]),
+                setting=label,
                 # Names stand at the right end once, where they hide nothing.
                 floors={k if last else " " * i: v for i, (k, v) in enumerate(levels.items())},
                 log_value=self.log_value,
@@ -81,7 +82,9 @@ class SweepOutcomes(SweepFigure):
             if name:
                 plots.set_title(ax, name)
             said += [
-                f"{name} {k.replace(chr(10), ', ')}: {np.median(v):.3g}".strip()
+                ", ".join(
+                    filter(None, [name, f"{label} {k.replace(chr(10), ', ')}: {np.median(v):.3g}"])
+                )
                 for k, v in values.items()
                 if len(v)
             ]

@@ -104,7 +104,7 @@ class SweepRates(SweepFigure):
             self._lower(lower, upper, sweep.table, key, values)
         found = rates(sweep.table, key)
         best = max(found, key=lambda r: r.share)
-        trials = len(sweep.table) // len(values)
+        trials = len(curves[0][1]) // len(values)
         shown = value_labels(values)[found.index(best)]
         counted = f"{best.successes:,} of {best.trials:,}"
         also = sum(rate.share == best.share for rate in found) - 1
@@ -121,11 +121,11 @@ class SweepRates(SweepFigure):
         return Drawing(
             canvas,
             f"How often training converges, by {label}",
-            f"Share of {trials:,} training{'s' * (trials > 1)} for each {label}"
+            f"Share of {trials:,} training{'s' * (trials > 1)} for each value of {label}"
+            f"{f' and of {label_of(by, varied[by])}' if by is not None else ''}"
             f"{', with 95 % Wilson intervals' * known}. "
             f"Of all {len(sweep.table):,}: {became}.",
-            f"Share of trainings that converge over {label}, best at {shown} with "
-            f"{counted}. Of all: {became}.",
+            f"Share of trainings that converge over {label}. {title}. Of all: {became}.",
         )
 
     def _lower(
@@ -255,7 +255,7 @@ class SweepFan(SweepFigure):
             if len(panels) > 1:
                 plots.set_title(ax, name)
             middle = float(np.median(np.nan_to_num(trace[:, -1], nan=np.inf)))
-            medians.append(f"{name or 'median of all'} {middle:.3g}")
+            medians.append(f"{name}: {middle:.3g}" if name else f"{middle:.3g}")
         for ax in axes:
             ax.label_outer()
         plots.add_legend(axes[0])

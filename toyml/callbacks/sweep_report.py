@@ -14,19 +14,20 @@ from rich.table import Table
 from rich.text import Text
 
 from toyml.callbacks.after import AfterFit
+from toyml.callbacks.answer import Answer, Prose
 from toyml.callbacks.basin_figures import SweepBasins
 from toyml.callbacks.figure import Figure
 from toyml.callbacks.report import drawn_figures, show
 from toyml.callbacks.sweep_cells import SweepOutcomes
 from toyml.callbacks.sweep_figures import SweepFan, SweepMap, SweepRates
 from toyml.errors import UserError
-from toyml.report.page import Page, TableItem, VerdictRow, format_value, write
+from toyml.report.page import Page, TableItem, VerdictRow, write
 from toyml.run import Run
 from toyml.sweep.axis import label_of, numeric, value_labels
 from toyml.sweep.folder import Sweep
 from toyml.sweep.outcome import CONVERGED, OUTCOMES, PLATEAU
 from toyml.sweep.table import Rate, rate, rows_with
-from toyml.terminal import plain
+from toyml.terminal import format_value, plain
 
 LISTED = 30
 """Keys with more values have a figure and no table."""
@@ -44,9 +45,12 @@ class SweepReport(AfterFit):
 
     Args:
         question: What the sweep asks; by default what became of its trainings.
-        answer: What theory says, in short sentences; measured numbers follow them.
+        answer: What its author says to that, as in :class:`~toyml.callbacks.Report`; what the sweep
+            itself shows follows.
         source: Who asked, and where.
         title: Title of the page; the experiment's name by default.
+        given: Settings that the answer presupposes, besides those of the sweep's ``Verdicts``.
+        quantities: Numbers in the answer: the statement of the claim that measures each.
     """
 
     essential = True
@@ -55,11 +59,13 @@ class SweepReport(AfterFit):
     def __init__(
         self,
         question: str = "",
-        answer: Sequence[str] = (),
+        answer: Prose | Sequence[str | dict[str, Any]] = (),
         source: str = "",
         title: str | None = None,
+        given: dict[str, Any] | None = None,
+        quantities: dict[str, str] | None = None,
     ) -> None:
-        self.question, self.answer = question, list(answer)
+        self.question, self.answer = question, Answer(answer, given, quantities)
         self.source, self.title = source, title
 
     def finish(self, run: Run) -> None:
@@ -85,10 +91,14 @@ class SweepReport(AfterFit):
             rate = len(sweep.table) * int(sweep.table["steps"][0]) / summary["seconds"]
             environment["optimizer steps per second"] = f"{rate:,.0f}"
         config = sweep.folder / "config.yaml"
+        told = self.answer.tell(sweep)
         return Page(
             title=self.title or sweep.name,
             question=self.question or asked(sweep),
-            answer=[*self.answer, *measured(sweep), *left_out],
+            answer=told.sentences,
+            aside=told.aside,
+            findings=measured(sweep),
+            notes=left_out,
             source=self.source,
             steps=int(sweep.table["steps"].max() or 0),  # type: ignore[arg-type]
             verdicts=[VerdictRow(**verdict) for verdict in summary.get("claims", [])],
@@ -145,16 +155,19 @@ def measured(sweep: Sweep) -> list[str]:
             "can be lower is not known. The lowest loss found is "
             f"{format_value(summary['loss']['least'])}."
         )
-    if "accuracy" in table.columns and len(known := table["accuracy"].drop_nulls().drop_nans()):
-        right = int((known == 1).sum())
-        sentences.append(f"{right:,} of {len(known):,} classify every row correctly at the end.")
     converged = rows_with(table, "outcome", CONVERGED)["step"]
     if len(converged) == 1:
-        sentences.append(f"It got there at step {converged[0]:,}.")
+        sentences.append(f"The one that converged got there at step {converged[0]:,}.")
     elif len(converged):
         quantiles = np.quantile(converged.to_numpy(), [0, 0.5, 1])
         first, middle, last = (f"{round(q):,}" for q in quantiles)
-        sentences.append(f"They got there at step {first} to {last}, half of them by {middle}.")
+        sentences.append(
+            f"The {len(converged):,} that converged got there at step {first} to {last}, half of "
+            f"them by {middle}."
+        )
+    if "accuracy" in table.columns and len(known := table["accuracy"].drop_nulls().drop_nans()):
+        right = int((known == 1).sum())
+        sentences.append(f"{right:,} of {len(known):,} classify every row correctly at the end.")
     return sentences
 
 
@@ -167,20 +180,26 @@ def meant(sweep: Sweep) -> str:
             "None counts as converged: it is not known which loss a training has to reach here; "
             "give it as sweep.outcomes.converged."
         )
-    said = f"Converged means a loss below {span(bound)}"
+    several = " (by setting)" * (len(bound) > 1)
+    said = f"Converged means a loss below {span(bound)}{several}"
     if definition.converged is not None or "constant_loss" not in table.columns:
         return f"{said}."
     constant, least = (np.unique(table[c].to_numpy()) for c in ("constant_loss", "least_loss"))
-    down = f"the least squares loss, {span(least)}" if (least > 0).any() else "0"
+    if not (least > 0).any():
+        return (
+            f"{said}: {percent(definition.share)} of what the best constant prediction gets, "
+            f"{span(constant)}."
+        )
     return (
-        f"{said}: at most {percent(definition.share)} is left of the way from "
-        f"{span(constant)}, what the best constant prediction gets, down to {down}."
+        f"{said}: at most {percent(definition.share)} is left of the way down from the loss of the "
+        f"best constant prediction ({span(constant)}) to that of least squares ({span(least)})."
     )
 
 
 def span(values: NDArray[np.float64]) -> str:
-    """One value, or the least and the greatest."""
-    return " to ".join(dict.fromkeys(format_value(float(v)) for v in (values[0], values[-1])))
+    """A few values, or the least and the greatest of many."""
+    shown = list(dict.fromkeys(format_value(float(v)) for v in values))
+    return " or ".join(shown) if len(shown) < 4 else f"{shown[0]} to {shown[-1]}"
 
 
 def outcome_rows(sweep: Sweep) -> list[tuple[Rate, float | None]]:

@@ -23,7 +23,7 @@ from toyml.claims.claim import (
 from toyml.claims.convention import GradientAt, RegressionPartsAt, RegressionWithin
 from toyml.claims.curvature import SharpnessAt, StableAt
 from toyml.claims.forces import ForcesAddUp
-from toyml.claims.hidden import Enclosed, FloorHolds, LossBetween, RegionsOf
+from toyml.claims.hidden import CutFloor, Enclosed, FloorHolds, LossBetween, RegionsOf
 from toyml.claims.logistic import (
     DecayThreshold,
     LargestRate,
@@ -61,6 +61,7 @@ from toyml.claims.sides import (
     SideError,
     SmallestTarget,
     WorstRowShare,
+    ZeroCrossings,
 )
 from toyml.claims.sweep import (
     GreatestOf,
@@ -99,6 +100,7 @@ __all__ = [
     "BetterSide",
     "Claim",
     "CompanionPath",
+    "CutFloor",
     "DecayThreshold",
     "DistanceFrom",
     "DistanceGrows",
@@ -168,4 +170,5 @@ __all__ = [
     "SwingFactor",
     "Verdict",
     "WorstRowShare",
+    "ZeroCrossings",
 ]

@@ -31,6 +31,7 @@ UPDATES = (
 
 UPDATING = (
     "training_step",
+    "forward",
     "configure_optimizers",
     "backward",
     "configure_gradient_clipping",
@@ -275,12 +276,19 @@ def check_given(run: Run, given: Mapping[str, Any]) -> None:
     """
     if given and not run.config:
         raise NotApplicable("the fit was started from Python, without a config to compare")
+    for key, wanted, found in differing(run, given):
+        raise NotApplicable(f"stated for {key} = {wanted}; here it is {found}")
+
+
+def differing(run: Run, given: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Presupposed settings that the run has not: the key, the wanted and the found value."""
     missing = object()
-    for key, wanted in given.items():
-        found = lookup(run.config, key, missing)
-        if found is missing or found != wanted:
-            shown = "not set" if found is missing else found
-            raise NotApplicable(f"stated for {key} = {wanted}; here it is {shown}")
+    pairs = [(key, wanted, lookup(run.config, key, missing)) for key, wanted in given.items()]
+    return [
+        (key, wanted, "not set" if found is missing else found)
+        for key, wanted, found in pairs
+        if found is missing or found != wanted
+    ]
 
 
 def supervised(run: Run) -> Supervised:

@@ -9,6 +9,7 @@ from torch import nn
 
 from toyml import measures, theory
 from toyml.claims.claim import Claim, Equals, NotApplicable, labelled, snapshot
+from toyml.data import Rings
 from toyml.measures.chain import read_chain
 from toyml.measures.regions import Region, is_bounded, regions
 from toyml.run import Run
@@ -30,6 +31,10 @@ MONOTONE: frozenset[type[nn.Module]] = frozenset(
     }
 )
 """Activations that never fall, or never rise, whatever their settings."""
+
+
+RADII = (1.0, 3.0, 4.0)
+"""Of the disk and of the ring, as toyml.data.Rings draws them."""
 
 
 def occupied(run: Run, step: int | None = None) -> tuple[torch.Tensor, list[Region]]:
@@ -161,6 +166,51 @@ class LossBetween(Claim):
     def agrees(self, measured: float | str) -> bool:
         """Whether it lies in the range."""
         return self.low <= float(measured) <= self.high
+
+
+class CutFloor(Equals):
+    """What one line, or a strip between two parallel ones, leaves of the rings at best.
+
+    It is known for points that are drawn like the run's without noise, not for its own points
+    (:func:`toyml.theory.best_line`, :func:`toyml.theory.best_strip`).
+
+    Args:
+        statement: The claim in words.
+        lines: 1 or 2.
+        predicted: The predicted value.
+        tolerance: Largest allowed distance.
+        misclassified: Ask for the share of points on the wrong side instead of the loss.
+        given: Settings that the claim presupposes.
+        source: Who says so.
+
+    Raises:
+        ValueError: Another number of lines.
+    """
+
+    theory = True
+    independent_of = ("seed_everything", "model", "trainer", "data.batch_size")
+
+    def __init__(
+        self,
+        statement: str,
+        lines: int,
+        predicted: float,
+        tolerance: float,
+        misclassified: bool = False,
+        given: dict[str, Any] | None = None,
+        source: str = "",
+    ) -> None:
+        super().__init__(statement, predicted, tolerance, given, source)
+        if lines not in (1, 2):
+            raise ValueError(f"lines is {lines}; it has to be 1 or 2")
+        self.lines, self.misclassified = lines, misclassified
+
+    def measure(self, run: Run) -> float:
+        """Compute it; no training is looked at."""
+        if not isinstance(run.datamodule, Rings) or run.datamodule.noise:
+            raise NotApplicable("the data are not rings without noise")
+        floor = (theory.best_line if self.lines == 1 else theory.best_strip)(*RADII)
+        return 1 - floor.accuracy if self.misclassified else floor.loss
 
 
 class FloorHolds(Claim):

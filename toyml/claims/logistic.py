@@ -430,7 +430,7 @@ class LogTConstant(Equals):
     """
 
     theory = True
-    independent_of = ("trainer.max_steps",)
+    independent_of = ("model.optimizer.lr", "trainer.max_steps")
 
     def measure(self, run: Run) -> float:
         """In closed form (Soudry et al. 2018, theorem 4)."""

@@ -83,6 +83,27 @@ class SmallestTarget(Equals):
         return float(curve(run)[1].abs().min())
 
 
+class ZeroCrossings(Equals):
+    """How often the targets change their sign along x; exact zeros are passed over.
+
+    Args:
+        statement: The claim in words.
+        predicted: The predicted number.
+        tolerance: Largest allowed distance.
+        given: Settings that the claim presupposes.
+        source: Who says so.
+    """
+
+    theory = True
+    independent_of = ("seed_everything", "model", "trainer", "data.batch_size")
+
+    def measure(self, run: Run) -> float:
+        """Look at the data."""
+        signs = curve(run)[1][:, 0].sign()
+        signs = signs[signs != 0]
+        return float((signs[1:] != signs[:-1]).sum())
+
+
 class BetterSide(Claim):
     """Which half of the curve is fitted better, relative to the size of its targets.
 

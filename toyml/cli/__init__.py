@@ -11,6 +11,7 @@ import atexit
 import errno
 import io
 import os
+import re
 import shutil
 import signal
 import sys
@@ -18,10 +19,12 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 from toyml import __version__
 from toyml.errors import UserError
 from toyml.files import cache_home, open_private
+from toyml.messages import did_you_mean
 from toyml.terminal import plain
 
 TRAINER_COMMANDS = {
@@ -48,9 +51,27 @@ Each command explains itself: toyml fit --help, toyml sweep --help, toyml report
 """
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, and what was meant, and exit."""
+        if found := re.search(r"invalid choice: '([^']*)' \(choose from ", message):
+            given = found[1]
+            known = (
+                [*(self._subparsers._group_actions[0].choices or ())] if self._subparsers else []
+            )
+            message = f"there is no command {given!r}" + (
+                did_you_mean(given, known) or f"; there are {', '.join(known)}"
+            )
+        elif found := re.search(r"unrecognized arguments: (\S+)", message):
+            message += did_you_mean(found[1].split("=")[0], self._option_string_actions)
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
 def front() -> argparse.ArgumentParser:
     """The parser of the main level and of the commands that are not Lightning's."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="toyml",
         description="A laboratory for training dynamics: one YAML file is one experiment.",
         epilog=EPILOG,

@@ -148,7 +148,8 @@ def compare(folders: Sequence[Path], out: Path | None = None, trust: bool = Fals
         title=", ".join(runs),
         kind="Comparison",
         question=question(runs, differences),
-        answer=[*answers(runs, differences, parted, ends), *left_out],
+        findings=answers(runs, differences, parted, ends),
+        notes=left_out,
         tables=tables,
         figures=figures,
         scene=moving(runs, differences),
@@ -328,7 +329,7 @@ def show(page: Page, path: Path) -> None:
             table.add_row(*(Text(plain(format_value(cell))) for cell in row))
         console.print(table)
         console.print()
-    for sentence in page.answer:
+    for sentence in (*page.findings, *page.notes):
         console.print(Text(plain(f"  {sentence}")))
     console.print(Text(plain(f"page: {path}"), style="bold"), soft_wrap=True)
 

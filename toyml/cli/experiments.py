@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from toyml.errors import UserError
+from toyml.files import near_path
 from toyml.terminal import plain
 
 HEADER = 64_000
@@ -37,8 +38,10 @@ def experiments(folder: Path) -> list[Experiment]:
         UserError: The folder does not exist or holds no config.
     """
     if not folder.is_dir():
+        meant = near_path(folder)
+        way = "run from the project's root or name it: toyml list FOLDER"
         raise UserError(
-            f"{folder} is not a folder; run from the project's root or name it: toyml list FOLDER"
+            f"{folder} is not a folder; " + (f"did you mean {meant}?" if meant else way)
         )
     found = [_read(path) for path in sorted(folder.glob("*.yaml")) if path.is_file()]
     if not found:

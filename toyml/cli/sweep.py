@@ -88,6 +88,12 @@ def describe(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     return parser
 
 
+def own_options() -> list[str]:
+    """Names of the options that ``fit`` does not have."""
+    parser = describe(argparse.ArgumentParser(add_help=False))
+    return [o.removeprefix("--") for action in parser._actions for o in action.option_strings]
+
+
 def sweep(words: Sequence[str]) -> Any:
     """Run a sweep, or go on with an interrupted one.
 

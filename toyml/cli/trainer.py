@@ -14,7 +14,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, redirect_stderr, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,18 +24,19 @@ import yaml
 from jsonargparse import Namespace, dict_to_namespace
 from jsonargparse.typing import register_type
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import LearningRateFinder
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
 from toyml.callbacks.after import work_through
 from toyml.cli import TRAINER_COMMANDS, InterruptedFitError
-from toyml.cli.messages import did_you_mean, readable
 from toyml.config import read_config
 from toyml.configured import in_precision
 from toyml.engine import Interruption, TogetherError, hold_back
 from toyml.errors import DivergedError, UserError
 from toyml.files import first_free, replace
 from toyml.logger import RunLogger, next_version, run_folder, run_logger
+from toyml.messages import did_you_mean, nearest, readable
 from toyml.run import Run, lookup
 from toyml.trust import find_stubs_here
 
@@ -77,7 +78,22 @@ class SaveConfig(SaveConfigCallback):
         folder = run_folder(trainer)
         if not trainer.is_global_zero:
             return
-        text = dump(self.parser, self.config)
+        config = copy.deepcopy(self.config)
+        if (found := getattr(pl_module, "found_lr", None)) is not None:
+            config["model.init_args.optimizer.init_args.lr"] = found
+            print(
+                f"toyml: LearningRateFinder found lr {found:.6g}; the fit and config.yaml take it"
+            )
+        elif any(
+            isinstance(callback, LearningRateFinder)
+            and callback.optimal_lr is not None
+            and callback.optimal_lr.suggestion() is None
+            for callback in trainer.callbacks  # type: ignore[attr-defined]
+        ):
+            print(
+                "toyml: LearningRateFinder found no lr in so few steps; the fit takes the config's"
+            )
+        text = dump(self.parser, config)
         path = folder / "config.yaml"
         if path.exists() and path.read_text(encoding="utf-8") != text:
             # Written before the new one replaces it: a kill in between leaves both the same.
@@ -289,6 +305,11 @@ class ToymlCLI(LightningCLI):
 
     def _check(self, config: Namespace) -> None:
         trainer = config.trainer
+        if any("BatchSizeFinder" in callback.class_path for callback in trainer.callbacks or []):
+            raise UserError(
+                "BatchSizeFinder looks for the largest batch that fits into memory, and toyml's "
+                "data are there as a whole; leave it out and set data.batch_size"
+            )
         if trainer.accumulate_grad_batches < 1:
             raise UserError(
                 f"trainer.accumulate_grad_batches is {trainer.accumulate_grad_batches}; "
@@ -437,8 +458,7 @@ class ToymlCLI(LightningCLI):
                     see_scheduler(error, self.trainer.global_step)
                 folder = None if logger is None else logger.claimed
                 if isinstance(error, DivergedError) and folder and holds_snapshots(folder):
-                    words = f"{error}; toyml report {folder} draws what there is"
-                    raise DivergedError(words, error.step) from error
+                    self._report_diverged(error, Run(folder, model, kwargs.get("datamodule")))
                 raise
         if self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
@@ -487,6 +507,17 @@ class ToymlCLI(LightningCLI):
         except KeyboardInterrupt:
             words += f"; {drawn} what there is"
         raise InterruptedFitError(words)
+
+    def _report_diverged(self, error: DivergedError, run: Run) -> NoReturn:
+        """Draw what there is of a fit that diverged, and name its page in the line that ends it."""
+        words = f"{error}; toyml report {run.folder} draws what there is"
+        if self.trainer.is_global_zero:
+            page = run.folder / "report.html"
+            with suppress(KeyboardInterrupt, UserError):  # the line then says how to draw it
+                work_through(run, self.trainer.callbacks)  # type: ignore[attr-defined]
+                if page.exists():
+                    words = f"{error}; {page} shows what there is"
+        raise DivergedError(words, error.step) from error
 
     def validate(self, model: pl.LightningModule, **kwargs: Any) -> None:
         """Evaluate on held-out data."""
@@ -614,7 +645,9 @@ def complete_config(words: Sequence[str]) -> tuple[dict[str, Any], Path, str]:
     Raises:
         UserError: Anything in the words or the config that cannot be used.
     """
-    with quiet(), one_line():
+    from toyml.cli.sweep import own_options
+
+    with quiet(), one_line(own_options()):
         settled = Settled(words)
     assert settled.root is not None
     assert settled.name is not None
@@ -673,9 +706,24 @@ def quiet() -> Iterator[None]:
             log.setLevel(level)
 
 
+def nearest_option(word: str, known: Sequence[str]) -> str:
+    """A hint with the option meant; below ``model`` and ``data`` with its first part alone."""
+    known = [key for key in known if not key.endswith(".help")]
+    first, dot, rest = word.partition(".")
+    begins = {key.split(".")[0] for key in known}
+    meant = first if first in begins else nearest(first, begins)
+    if meant != first and meant in ("model", "data"):
+        return f"; did you mean {meant}{dot}{rest}?"
+    return did_you_mean(f"{meant or first}{dot}{rest}", known)
+
+
 @contextmanager
-def one_line() -> Iterator[None]:
-    """Turn what the parser, the classes and Lightning raise about a setting into a UserError."""
+def one_line(others: Sequence[str] = ()) -> Iterator[None]:
+    """Turn what the parser, the classes and Lightning raise about a setting into a UserError.
+
+    Args:
+        others: Names of options beside those of ``fit``.
+    """
     try:
         yield
     except UserError:
@@ -684,8 +732,12 @@ def one_line() -> Iterator[None]:
         if isinstance(error, TypeError | ValueError) and not _from_settings(error):
             raise
         message = readable(str(error))
-        if unknown := re.match(r"unrecognized arguments: --(\S+)", message):
-            message += did_you_mean(unknown[1].split("=")[0], known_options())
+        if unknown := re.match(r"unrecognized arguments: --([^\s=]+)", message):
+            message += nearest_option(unknown[1], [*known_options(), *others])
+        if unknown := re.search(r"does not accept option '([^']+)'", message):
+            message = f"there is no setting {unknown[1]}" + nearest_option(
+                unknown[1], known_options()
+            )
         raise UserError(message) from error
     except RuntimeError as error:
         if "closed by peer" not in str(error) and "reset by peer" not in str(error):

@@ -69,8 +69,9 @@ def obstacle(task: pl.LightningModule) -> str | None:
     """Why this fit cannot run in blocks, in words; ``None`` when it can."""
     trainer = task.trainer
     strategy, precision = trainer.strategy, trainer.precision_plugin
-    if not getattr(type(task).training_step, "takes_blocks", False):
-        return f"{type(task).__name__} has a training_step of its own"
+    for method in ("training_step", "forward"):
+        if not getattr(getattr(type(task), method), "takes_blocks", False):
+            return f"{type(task).__name__} has a {method} of its own"
     if not getattr(trainer.datamodule, "hands_over_blocks", False):  # type: ignore[attr-defined]
         return "the data does not come from a toyml.data module"
     if type(strategy) is not SingleDeviceStrategy:
@@ -93,6 +94,8 @@ def obstacle(task: pl.LightningModule) -> str | None:
         if is_overridden(hook, task, pl.LightningModule):
             return f"{type(task).__name__} overrides {hook}"
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, stock.LearningRateFinder):
+            return "callback LearningRateFinder tries a learning rate on each batch"
         if isinstance(callback, (*BLOCKWISE_CALLBACKS, StepObserver)) or getattr(
             callback, "blockwise", False
         ):

@@ -59,8 +59,8 @@ def build(make: Callable[..., Scheduler], optimizer: torch.optim.Optimizer) -> S
         return make(optimizer)
     except Exception as error:  # a constructor may raise anything about its values
         raise UserError(
-            f"model.lr_scheduler refuses its settings, or {type(optimizer).__name__} ({error}); "
-            "see its page in torch.optim.lr_scheduler"
+            f"model.lr_scheduler cannot be set up for {type(optimizer).__name__} with these "
+            f"settings ({error}); see its page in torch.optim.lr_scheduler"
         ) from error
 
 

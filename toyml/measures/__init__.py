@@ -1,6 +1,7 @@
 """Measures of nets and trajectories: torch only, pure, batched over snapshots."""
 
 from toyml.measures.behaviour import Behaviour, behaviour
+from toyml.measures.bounds import best_constant, least_squares_loss
 from toyml.measures.curvature import (
     Eigenpairs,
     curvature_plane,
@@ -25,9 +26,12 @@ from toyml.measures.forward import Parameters
 from toyml.measures.geometry import angle, distances, norms, tensor_norms
 from toyml.measures.grid import decision_grid, margin_box
 from toyml.measures.hidden import (
+    NEAR,
+    Units,
     activations,
     first_layer,
     hidden_lines,
+    hidden_units,
     step_prediction,
     thresholds,
 )
@@ -45,16 +49,19 @@ from toyml.measures.plane import (
 from toyml.measures.projection import Projection, height_errors, project, verdict
 
 __all__ = [
+    "NEAR",
     "Behaviour",
     "Eigenpairs",
     "Meaning",
     "Parameters",
     "Plane",
     "Projection",
+    "Units",
     "activations",
     "angle",
     "at",
     "behaviour",
+    "best_constant",
     "class_numbers",
     "coordinates",
     "curvature_plane",
@@ -70,10 +77,12 @@ __all__ = [
     "hessian_spectrum",
     "hessian_vector_products",
     "hidden_lines",
+    "hidden_units",
     "lanczos",
     "landscape",
     "landscapes",
     "leading_eigenpairs",
+    "least_squares_loss",
     "loss_targets",
     "losses",
     "losses_along",

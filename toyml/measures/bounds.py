@@ -4,58 +4,139 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
+from contextlib import suppress
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from toyml.measures.forward import evaluating
+from toyml.measures.meaning import BY_CLASS, of_kind
+
+REFUSALS = (RuntimeError, ValueError, TypeError, IndexError)
+"""What a loss may say of outputs or targets that it does not take."""
 
 MOST_NUMBERS = 2**24
 """Entries of the matrix for which the exact least squares are solved."""
 
+REACH = 12.0
+"""Constants are looked for up to sinh(12), about 80,000 times the spread of the targets."""
 
-def constant_loss(loss: nn.Module, y: Tensor, width: int) -> float:
-    r"""The least loss of a prediction that is the same for all rows, :math:`\min_c L(c, y)`.
+GRID = 241
+UNBOUNDED = 1e15
+"""A least loss beyond it is that of a loss without a least one."""
 
-    The mean of the targets for squares and probabilities; for other losses a descent from there
-    (from 0 where targets are numbers of classes), which is exact where L is smooth and convex in c.
+GOLDEN = (math.sqrt(5) - 1) / 2
+
+CONVEX = (
+    nn.MSELoss,
+    nn.HuberLoss,
+    nn.SmoothL1Loss,
+    nn.BCELoss,
+    nn.BCEWithLogitsLoss,
+    nn.MultiLabelSoftMarginLoss,
+    nn.SoftMarginLoss,
+)
+"""Smooth losses whose only flat place is the least one, so that no other has to be looked for."""
+
+
+def best_constant(loss: nn.Module, y: Tensor, outputs: int = 1) -> float:
+    r"""The least loss of one output c [k] for all rows, :math:`\min_c L(c, y)`.
+
+    For the mean squared error that is the variance of the targets, for two balanced classes under
+    cross-entropy :math:`\ln 2`. It is searched for in float64: each entry of c in turn on a grid
+    and by golden section, all together by L-BFGS where there are several.
 
     Args:
         loss: The loss module.
-        y: Targets in the form that it takes, [n, k] or numbers of classes [n].
-        width: Number of outputs k.
+        y: Targets in the form that the loss takes.
+        outputs: k.
 
     Returns:
-        The loss; NaN where it cannot be evaluated there.
+        The loss; NaN where no constant that was tried has one.
 
     Example:
-        >>> constant_loss(nn.MSELoss(), torch.tensor([[0.0], [1.0], [1.0], [0.0]]), 1)
-        0.25
-        >>> round(constant_loss(nn.CrossEntropyLoss(), torch.tensor([0, 1, 2]), 3), 4)
-        1.0986
+        >>> y = torch.tensor([[0.0], [1.0], [1.0], [0.0]])
+        >>> round(best_constant(nn.MSELoss(), y), 12), round(best_constant(nn.BCELoss(), y), 12)
+        (0.25, 0.69314718056)
     """
-    measure, found = copy.deepcopy(loss).double(), [math.nan]
+    loss = copy.deepcopy(loss).double()
     y = y.double() if y.is_floating_point() else y
-    beside = y.is_floating_point() and y.ndim == 2 and y.shape[1] == width
-    starts = [y.mean(0), y.median(0).values] if beside else [y.new_zeros(width).double()]
-    with torch.enable_grad():
-        for start in starts:
-            constant = start.clone().requires_grad_()
-            descent = torch.optim.LBFGS([constant], max_iter=200, line_search_fn="strong_wolfe")
+    n = len(y)
 
-            def closure(at: Tensor = constant, descent: torch.optim.LBFGS = descent) -> Tensor:
-                descent.zero_grad()
-                value: Tensor = measure(at.expand(len(y), width), y)
-                value.backward()  # type: ignore[no-untyped-call]
-                found.append(value.item())
-                return value
+    def value(c: Tensor) -> Tensor:
+        c = torch.log_softmax(c, 0) if isinstance(loss, nn.NLLLoss) else c
+        result: Tensor = loss(c.expand(n, outputs), y)
+        return result
 
-            try:
-                descent.step(closure)  # type: ignore[no-untyped-call]
-            except (RuntimeError, ValueError, TypeError, IndexError):
-                continue  # a step out of what the loss takes (BCELoss: 0 to 1), or no loss of these
-    return min((value for value in found if math.isfinite(value)), default=math.nan)
+    def number(c: Tensor) -> float:
+        with suppress(*REFUSALS), torch.no_grad():
+            found = float(value(c))
+            return found if math.isfinite(found) else math.inf
+        return math.inf
+
+    c = torch.zeros(outputs, dtype=torch.float64)
+    middle, spread = torch.zeros_like(c), torch.ones_like(c)
+    if of_kind(loss, BY_CLASS) is None and y.is_floating_point() and y.ndim == 2:
+        middle = y.mean(0).expand(outputs).clone()
+        spread = (y.amax(0) - y.amin(0)).expand(outputs).clone()
+        spread[spread == 0] = 1.0
+    c = min((c, middle, middle.clamp(0.0, 1.0)), key=number).clone()
+    settled = False
+    if outputs > 1 or isinstance(loss, CONVEX):
+        end, settled = together(value, c)
+        c = min((c, end), key=number)
+    for _ in range(0 if settled else 1 if outputs == 1 else 3):
+        for i in range(outputs):
+            c[i] = along(number, c, i, float(middle[i]), float(spread[i]))
+    least = number(c)
+    return least if abs(least) < UNBOUNDED else math.nan
+
+
+def together(value: Callable[[Tensor], Tensor], start: Tensor) -> tuple[Tensor, bool]:
+    """The end of L-BFGS over all entries, and whether the gradient has vanished there."""
+    c = start.clone().requires_grad_()
+    solver = torch.optim.LBFGS([c], max_iter=200, tolerance_grad=1e-12, tolerance_change=1e-15)
+    solver.param_groups[0]["line_search_fn"] = "strong_wolfe"
+
+    def closure() -> Tensor:
+        solver.zero_grad()
+        found = value(c)
+        found.backward()  # type: ignore[no-untyped-call]
+        return found
+
+    with suppress(*REFUSALS), torch.enable_grad():
+        solver.step(closure)  # type: ignore[no-untyped-call]
+        closure()
+    if c.grad is None or not bool(c.isfinite().all()):
+        return start, False
+    return c.detach(), bool(c.grad.abs().max() < 1e-7)
+
+
+def along(
+    number: Callable[[Tensor], float], c: Tensor, i: int, middle: float, spread: float
+) -> float:
+    """The value of one entry with the least loss, the others as they are."""
+
+    def at(x: float) -> float:
+        moved = c.clone()
+        moved[i] = x
+        return number(moved)
+
+    grid = middle + spread * torch.sinh(torch.linspace(-REACH, REACH, GRID, dtype=torch.float64))
+    places = sorted({*grid.tolist(), float(c[i]), 0.0})
+    found = [at(x) for x in places]
+    best = min(range(len(places)), key=lambda k: found[k])
+    low, high = places[max(best - 1, 0)], places[min(best + 1, len(places) - 1)]
+    for _ in range(100):
+        a, b = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
+        if at(a) <= at(b):
+            high = b
+        else:
+            low = a
+    ends: tuple[float, float] = (places[best], (low + high) / 2)
+    return min(ends, key=at)
 
 
 def least_squares_loss(net: nn.Module, loss: nn.Module, x: Tensor, y: Tensor) -> float | None:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from toyml.measures.chain import Layer, preactivation, read_chain, run_chain
 from toyml.measures.evaluate import snapshot
-from toyml.measures.forward import Parameters, check, fitting, gathered, widest_of_chain
+from toyml.measures.forward import (
+    Parameters,
+    check,
+    evaluating,
+    fitting,
+    gathered,
+    widest_of_chain,
+)
 
 Box = tuple[float, float, float, float]
 """xmin, xmax, ymin, ymax."""
@@ -187,6 +196,126 @@ def step_prediction(net: nn.Module, parameters: Parameters, x: Tensor) -> Tensor
     size = fitting(x.element_size() * widest_of_chain(layers, parameters, len(x)), x.device)
     with torch.no_grad():
         return gathered(stepped, parameters, t, size)
+
+
+class Units(NamedTuple):
+    """What the units of one hidden layer do for all rows; units are numbered from 0.
+
+    Attributes:
+        total: Number of units.
+        off: Units whose activation is exactly 0 for every row.
+        saturated: Units within 0.001 of a limit of their activation for every row.
+        limits: Class name of that activation; "" where it has no limits.
+        alike: Groups of units with the same activations but for sign and scale (of a sigmoid's
+            distance from 1/2), to within a thousandth.
+    """
+
+    total: int
+    off: tuple[int, ...]
+    saturated: tuple[int, ...]
+    limits: str
+    alike: tuple[tuple[int, ...], ...]
+
+
+LIMITS: dict[type[nn.Module], tuple[float, float]] = {
+    nn.Hardsigmoid: (0.0, 1.0),
+    nn.Sigmoid: (0.0, 1.0),
+    nn.Softsign: (-1.0, 1.0),
+    nn.Tanh: (-1.0, 1.0),
+}
+"""Activations between two limits."""
+
+NEAR = 1e-3
+"""So close to a limit a sigmoid's slope is 0.4 % of its greatest: hardly any gradient passes."""
+
+MOST_UNITS = 512
+"""Units of wider layers are not compared with each other."""
+
+
+def hidden_units(net: nn.Module, parameters: Parameters, x: Tensor) -> list[Units]:
+    """What the hidden units do for all rows, layer by layer.
+
+    A layer's activations are what the next affine or convolutional module is given, so any net
+    whose forward pass calls such modules can be looked at; channels count as units.
+
+    Args:
+        net: The net.
+        parameters: One snapshot, [1, ...] by name.
+        x: Inputs [n, ...] in its dtype.
+
+    Example:
+        >>> net = nn.Sequential(nn.Linear(1, 2, bias=False), nn.ReLU(), nn.Linear(2, 1))
+        >>> stack = {"0.weight": [[[1.0], [-1.0]]], "2.weight": [[[1.0, 1.0]]], "2.bias": [[0.0]]}
+        >>> stack = {name: torch.tensor(values) for name, values in stack.items()}
+        >>> hidden_units(net, stack, torch.tensor([[1.0], [2.0]]))[0].off
+        (1,)
+    """
+    calls: list[tuple[nn.Module, Tensor, Tensor]] = []
+
+    def note(module: nn.Module, given: tuple[Any, ...], output: Any) -> None:
+        if given and isinstance(given[0], Tensor) and isinstance(output, Tensor):
+            calls.append((module, given[0], output))
+
+    leaves = [m for m in net.modules() if not list(m.children())]
+    hooks = [leaf.register_forward_hook(note) for leaf in leaves]
+    try:
+        with torch.no_grad(), evaluating(net):
+            functional_call(net, {name: p[0] for name, p in parameters.items()}, (x,))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    found, seen_first = [], False
+    for i, (module, given, _) in enumerate(calls):
+        if not isinstance(module, nn.Linear | nn.modules.conv._ConvNd):
+            continue
+        if seen_first and given.ndim > 1:
+            source = next(
+                (m for m, _, out in reversed(calls[:i]) if type(m) in LIMITS and holds(out, given)),
+                None,
+            )
+            rows = given if isinstance(module, nn.Linear) else given.movedim(1, -1)
+            found.append(units_of(rows.reshape(-1, rows.shape[-1]).double(), source))
+        seen_first = True
+    return found
+
+
+def holds(output: Tensor, given: Tensor) -> bool:
+    """Whether a module is given another one's output, perhaps in another shape."""
+    return output.numel() == given.numel() and torch.equal(output.flatten(), given.flatten())
+
+
+def units_of(rows: Tensor, source: nn.Module | None) -> Units:
+    """What units with activations [n, h] do, given the module with limits that they come from."""
+    low, high = (0.0, 0.0) if source is None else LIMITS[type(source)]
+    off: tuple[int, ...] = ()
+    saturated: tuple[int, ...] = ()
+    if source is None:
+        off = numbers((rows == 0).all(0))
+    else:
+        saturated = numbers(torch.minimum(rows - low, high - rows).amax(0) < NEAR)
+    centred = rows - (low + high) / 2
+    varied = (rows.amax(0) - rows.amin(0)) > NEAR * centred.abs().amax(0)
+    alike: list[tuple[int, ...]] = []
+    left = [i for i in numbers(varied) if i not in off] if rows.shape[1] <= MOST_UNITS else []
+    unit = centred / torch.linalg.vector_norm(centred, dim=0).clamp_min(1e-300)
+    while left:
+        first = left[0]
+        apart = [
+            float(torch.minimum(*((unit[:, first] - s * unit[:, i]).norm() for s in (1, -1))))
+            for i in left
+        ]
+        group = tuple(i for i, d in zip(left, apart, strict=True) if d < NEAR)
+        if len(group) > 1:
+            alike.append(group)
+        left = [i for i in left if i not in (*group, first)]
+    return Units(
+        rows.shape[1], off, saturated, "" if source is None else type(source).__name__, tuple(alike)
+    )
+
+
+def numbers(flags: Tensor) -> tuple[int, ...]:
+    """Positions [..] of what is true."""
+    return tuple(int(i) for i in torch.nonzero(flags).flatten())
 
 
 def _hidden_chain(net: nn.Module) -> tuple[Layer, ...]:

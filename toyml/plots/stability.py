@@ -69,21 +69,23 @@ def plot_radii(
     first = np.asarray(next(iter(radii.values())), dtype=float).ravel()
     ax.axhspan(1.0, 10.0, color=style.highlight, alpha=0.07, linewidth=0, zorder=0)
     ax.axhline(1.0, color=style.ink, linewidth=style.thin_width, linestyle=":", label="_edge")
+    own, top = float(np.interp(rate, at, first)), 1.25
+    above = own > top  # where the picture ends
     ax.plot(
         [rate],
-        [np.interp(rate, at, first)],
-        marker="*",
+        [top - 0.03 if above else own],
+        marker="^" if above else "*",
         markersize=15,
         markerfacecolor="white",
         markeredgecolor=style.ink,
         linestyle="none",
-        label=f"this training, lr {rate:g}",
+        label=f"this training, lr {rate:g}{f', far above at {own:.3g}' if above else ''}",
         zorder=7,
     )
     ax.set_xlim(0, at[-1])
     shown = np.concatenate([np.asarray(v, dtype=float).ravel() for v in radii.values()])
     low = float(np.nanmin(shown))
-    ax.set_ylim(max(0.0, low - 0.1), 1.25)
+    ax.set_ylim(max(0.0, low - 0.1), top)
     ax.text(
         0.015,
         0.97,

@@ -6,10 +6,10 @@ from toyml.report.page import (
     Page,
     TableItem,
     VerdictRow,
-    format_value,
     render,
     write,
 )
+from toyml.terminal import format_value
 
 __all__ = [
     "FigureItem",

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from toyml.files import replace
 from toyml.report.bundle import plotly_bundle
 from toyml.report.packing import pack
 from toyml.report.scene import Scene, wire
 from toyml.report.theme import DARK, LIGHT
+from toyml.terminal import format_value
 
 VERDICTS = ("holds", "fails", "refuted", "not applicable")
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -177,10 +178,15 @@ class Page:
     Attributes:
         title: Name of the experiment.
         question: The question it answers.
-        answer: Short sentences with numbers.
+        answer: What its author says to that, as far as it holds here.
+        aside: What is left out of the answer and why, in a sentence.
+        findings: What the run itself shows, one thing a sentence.
+        advice: What to try next, in a sentence.
+        notes: What the page leaves out or thins.
         source: Who asked, and where.
         status: Whether the training came to its end.
-        steps: Optimizer steps done.
+        steps: Optimizer steps done; of a training that diverged, until then.
+        went_on: Whether the steps came to their end all the same.
         verdicts: Claims and verdicts.
         tables: Further tables, in reading order.
         figures: Figures, in reading order.
@@ -199,9 +205,14 @@ class Page:
     title: str
     question: str
     answer: Sequence[str] = ()
+    aside: str = ""
+    findings: Sequence[str] = ()
+    advice: str = ""
+    notes: Sequence[str] = ()
     source: str = ""
     status: State = "finished"
     steps: int = 0
+    went_on: bool = False
     verdicts: Sequence[VerdictRow] = ()
     tables: Sequence[TableItem] = ()
     figures: Sequence[FigureItem] = ()
@@ -228,6 +239,11 @@ class Page:
     def theory(self) -> list[VerdictRow]:
         """Claims that are answered from data and settings alone."""
         return [row for row in self.verdicts if row.theory]
+
+    @property
+    def subject(self) -> str:
+        """What its findings are about, in a word."""
+        return {"Experiment": "run"}.get(self.kind, self.kind.lower())
 
     @property
     def counts(self) -> dict[str, int]:
@@ -280,51 +296,19 @@ def write(page: Page, path: Path | str) -> Path:
     return target
 
 
-def format_value(value: float | str | None, decimals: int | None = None) -> str:
-    """A value in as many digits as mean something.
+def options(text: str) -> Markup:
+    """The text with its command line options set apart, so that no line breaks in one.
 
-    Args:
-        value: A number, words, or ``None`` for a value that is not there.
-        decimals: Digits after the point; six significant digits by default.
+    Several words of a command line stand between back quotes.
 
     Example:
-        >>> [format_value(v) for v in (101, 12500.0, 0.1 + 0.2, 1.7e-16, "yes", None)]
-        ['101', '12,500', '0.3', '1.7 × 10⁻¹⁶', 'yes', '–']
-        >>> format_value(-42.510447078, decimals=4)
-        '−42.5104'
+        >>> print(options("Try --trainer.max_steps < 10, `--seed 1 --fast`."))
+        Try <code>--trainer.max_steps</code> &lt; 10, <code>--seed 1 --fast</code>.
     """
-    if value is None:
-        return "–"
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if not math.isfinite(value):
-        return "not a number" if math.isnan(value) else "∞" if value > 0 else "−∞"
-    size = abs(value)
-    if size == 0:
-        return "0"
-    if (size < 1e-4 or size >= 1e9) and not (decimals and size >= 10.0 ** (2 - decimals)):
-        return _scientific(value)
-    if decimals is None or size >= 1e9:
-        whole = len(str(int(size))) if size >= 1 else 0
-        text = f"{value:,.{max(6 - whole, 0) if whole else _leading(size) + 6}f}"
-        text = text.rstrip("0").rstrip(".") if "." in text else text
-    else:
-        text = f"{value:,.{decimals}f}"
-    return text.replace("-", "−")
-
-
-def _leading(size: float) -> int:
-    """Zeros after the point before the first digit."""
-    return -math.floor(math.log10(size)) - 1
-
-
-def _scientific(value: float) -> str:
-    mantissa, exponent = f"{value:.3e}".split("e")
-    mantissa = mantissa.rstrip("0").rstrip(".").replace("-", "−")
-    power = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return f"{mantissa} × 10{power}"
+    pieces = re.split(r"`([^`]*)`", str(escape(text)))
+    pieces[::2] = [re.sub(r"--[\w.]+", r"<code>\g<0></code>", piece) for piece in pieces[::2]]
+    pieces[1::2] = [f"<code>{piece}</code>" for piece in pieces[1::2]]
+    return Markup("".join(pieces))
 
 
 @cache
@@ -337,6 +321,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["number"] = format_value
+    environment.filters["options"] = options
     return environment
 
 

@@ -14,8 +14,14 @@ from toyml import optim
 from toyml.configured import instantiate
 from toyml.engine import Block
 from toyml.errors import UserError
-from toyml.measures import behaviour, loss_targets, meaning, outputs
-from toyml.measures.bounds import constant_loss, least_squares_loss
+from toyml.measures import (
+    behaviour,
+    best_constant,
+    least_squares_loss,
+    loss_targets,
+    meaning,
+    outputs,
+)
 from toyml.measures.forward import evaluating
 from toyml.measures.sides import side_errors
 from toyml.replicas import Replicated, train_replicas
@@ -29,6 +35,7 @@ from toyml.sweep.record import diverged_at, first_step, seen_steps, trace_steps
 from toyml.sweep.start import Stack, entry, place, starts
 from toyml.sweep.table import LISTS
 from toyml.tasks import Supervised
+from toyml.tasks.trial import try_rows
 
 PER_REPLICA: Mapping[type[torch.optim.Optimizer], Callable[..., torch.optim.Optimizer]] = {
     torch.optim.SGD: optim.SGD,
@@ -208,7 +215,7 @@ def bounds(task: Supervised, x: Tensor, y: Tensor) -> tuple[float, float]:
     """The best constant prediction's loss, and the least loss there can be: 0 unless known."""
     width = try_forward(task.net, x[:2]).shape[-1]
     least = least_squares_loss(task.net, task.loss, x, y)
-    return constant_loss(task.loss, y, width), 0.0 if least is None else least
+    return best_constant(task.loss, y, width), 0.0 if least is None else least
 
 
 def batches(data: Any, x: Tensor, y: Tensor, steps: int) -> Block | None:
@@ -321,7 +328,7 @@ def rehearse(config: Config, part: Part, noted: Sequence[int] = ()) -> int:
     stack = Replicated(task.net.to(device, dtype), initial)
     refuse_coupling(build_optimizer(task, stack, changed, settings))
     block = batches(data, x, y, steps) or Block(x, y, steps, None, False, 0)
-    task._check_shapes(try_forward(stack.template, x[:2]), y[:2])
+    try_rows(task, x, y)
     step_bytes(stack, task.loss, block)
     return sum(values.numel() * values.element_size() for values in initial.values())
 

@@ -178,6 +178,8 @@ class Replicas(pl.LightningModule):
         outputs: Tensor = self.net(x)
         return outputs
 
+    forward.takes_blocks = True  # type: ignore[attr-defined]
+
     @property
     def route(self) -> str:
         """How the steps of the current fit are run, in words."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
+import functools
 import math
-import warnings
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.callbacks import LearningRateFinder
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
@@ -21,7 +21,6 @@ from toyml.errors import UserError
 from toyml.measures.behaviour import Behaviour, behaviour, generators_kept
 from toyml.measures.forward import evaluating
 from toyml.measures.meaning import (
-    BY_CLASS,
     Meaning,
     class_numbers,
     loss_targets,
@@ -29,9 +28,7 @@ from toyml.measures.meaning import (
     prediction,
 )
 from toyml.tasks.logged import LossRows
-
-ROWS_AT_ONCE = 2**16
-"""Rows that the net sees at once where all are looked at."""
+from toyml.tasks.trial import ROWS_AT_ONCE, check_shapes, try_rows
 
 
 class Supervised(pl.LightningModule):
@@ -102,6 +99,7 @@ class Supervised(pl.LightningModule):
         self._held_out: list[tuple[Tensor, Tensor]] = []
         self.behaviour: Behaviour | None = None
         self.batch_loss: float | None = None  # of the ordinary step that is under way
+        self.found_lr: float | None = None
         self.was_compiled: bool | None = None
         self._training: tuple[pl.Trainer, engine.Training | None, str] | None = None
 
@@ -145,9 +143,12 @@ class Supervised(pl.LightningModule):
         except ValueError as error:
             raise UserError(f"optimizer: {error}; see the ranges in torch.optim's pages") from error
         for group in optimizer.param_groups:
+            for name, value in group.items():
+                for each in value if isinstance(value, tuple) else (value,):
+                    if isinstance(each, Tensor) and each.dim():
+                        words = f"optimizer {name} holds {each.tolist()}"
+                        raise UserError(f"{words}; one number has to stand there")
             lr = group.get("lr")
-            if isinstance(lr, Tensor) and lr.dim():
-                raise UserError(f"optimizer lr is {lr.tolist()}; it has to be one number")
             if isinstance(lr, float | int) and not 0 < lr < math.inf:
                 raise UserError(f"optimizer lr is {lr}; it has to be positive (for example 0.1)")
             for name, value in group.items():
@@ -170,6 +171,7 @@ class Supervised(pl.LightningModule):
         Raises:
             UserError: The scheduler refuses its settings, or ends before the fit does.
         """
+        self._see_finder()
         optimizer = self._build_optimizer()
         if self.lr_scheduler is None:
             return optimizer
@@ -179,6 +181,31 @@ class Supervised(pl.LightningModule):
         if self.automatic_optimization:
             scheduler = {"scheduler": scheduler, "interval": "step", "monitor": "batch_loss"}
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
+
+    @property
+    def lr(self) -> float:
+        """The optimizer's learning rate; Lightning's LearningRateFinder sets the one it found."""
+        return float(self._build_optimizer().param_groups[0]["lr"])
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        self.optimizer, self.found_lr = functools.partial(self.optimizer, lr=value), value  # type: ignore[call-arg]
+
+    def _see_finder(self) -> None:
+        """Refuse a LearningRateFinder where the rate it finds would not be that of the fit."""
+        callbacks = [] if self._trainer is None else self._trainer.callbacks  # type: ignore[attr-defined]
+        if not any(isinstance(callback, LearningRateFinder) for callback in callbacks):
+            return
+        if self.lr_scheduler is not None:
+            raise UserError(
+                "LearningRateFinder finds one learning rate, and model.lr_scheduler sets others; "
+                "leave one of the two out"
+            )
+        if self.trainer.ckpt_path is not None:
+            raise UserError(
+                "LearningRateFinder works before the first step, and this fit goes on from a "
+                "checkpoint; leave it out (the config.yaml of that run holds the rate it found)"
+            )
 
     @property
     def steps_asked(self) -> float:
@@ -255,7 +282,7 @@ class Supervised(pl.LightningModule):
             return {}
         x, y = rows
         with generators_kept(x.device), torch.no_grad(), evaluating(self.net):
-            output = torch.cat([self.net(piece) for piece in x.split(ROWS_AT_ONCE)])  # type: ignore[no-untyped-call]
+            output = torch.cat([self(piece) for piece in x.split(ROWS_AT_ONCE)])  # type: ignore[no-untyped-call]
             return {"loss": float(self.loss(output, y)), **self.measure(output, y)}
 
     def _source(self) -> Any:
@@ -282,82 +309,8 @@ class Supervised(pl.LightningModule):
         if not given or not single:
             x, y = (a.to(own.dtype) if a.is_floating_point() else a for a in (x, y))
         x, y = x.to(own.device), y.to(own.device)
-        with torch.random.fork_rng(devices=[]), torch.no_grad(), evaluating(self.net):
-            try:
-                output = torch.cat([self.net(piece) for piece in x.split(ROWS_AT_ONCE)])  # type: ignore[no-untyped-call]
-            except (RuntimeError, ValueError, TypeError, IndexError) as error:
-                words = " ".join(str(error).split())
-                raise UserError(
-                    f"the net does not take inputs of shape {list(x.shape)} and type "
-                    f"{str(x.dtype).removeprefix('torch.')} ({words}); give its first layer "
-                    f"{x.shape[-1]} inputs, or reshape them"
-                ) from error
-            self._check_shapes(output, y)
-            if isinstance(self.loss, nn.BCELoss):
-                self._check_probabilities(output, x)
-            self._check_loss(output, y)
-        self._check_metrics(output, y)
+        try_rows(self, x, y)
         return x, y
-
-    def _check_probabilities(self, output: Tensor, x: Tensor) -> None:
-        """Refuse BCELoss on a net whose outputs can leave 0 to 1, now or after some steps."""
-        larger = copy.deepcopy(self.net)
-        for p in larger.parameters():
-            p.copy_(10 * torch.randn(p.shape).to(p))
-        for found in (output, larger(x[:ROWS_AT_ONCE])):
-            outside = found[(found < 0) | (found > 1)]
-            if len(outside):
-                raise UserError(
-                    "BCELoss takes probabilities, and this net can put out "
-                    f"{float(outside[0]):.3g}; end it with torch.nn.Sigmoid, or take "
-                    "torch.nn.BCEWithLogitsLoss"
-                )
-
-    def _check_metrics(self, output: Tensor, y: Tensor) -> None:
-        """Refuse a metric that does not take these targets, or gives no single number."""
-        self._meaning = self._meaning or meaning(self.loss, y)
-        for name, metric in self.metrics.items():
-            assert isinstance(metric, Metric)
-            kind = type(metric).__name__
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # about values that a fit has not reached yet
-                    value = self._measured(metric, output, y)
-                    metric.reset()
-            except (RuntimeError, ValueError, TypeError, IndexError) as error:
-                words = " ".join(str(error).split())
-                raise UserError(
-                    f"metric {name!r} ({kind}) does not take predictions {list(output.shape)} and "
-                    f"targets {list(y.shape)} from {float(y.min()):g} to {float(y.max()):g} "
-                    f"({words}); choose another in model.metrics"
-                ) from error
-            if not isinstance(value, Tensor) or value.numel() != 1:
-                shape = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
-                raise UserError(
-                    f"metric {name!r} ({kind}) gives {shape} where one number is needed; set its "
-                    "average"
-                )
-
-    def _check_loss(self, output: Tensor, y: Tensor) -> None:
-        """Refuse what is no loss for these targets."""
-        name = type(self.loss).__name__
-        try:
-            with torch.no_grad():
-                value = self.loss(output, y)
-        except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
-            words = " ".join(str(error).split())
-            raise UserError(
-                f"{name} does not take an output {list(output.shape)} and targets {list(y.shape)} "
-                f"of type {str(y.dtype).removeprefix('torch.')} ({words}); choose another "
-                "model.loss, output or type (y.float())"
-            ) from error
-        if not isinstance(value, Tensor) or value.dim() != 0:
-            shape = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            raise UserError(
-                f"{name} gives {shape} where one number is needed; use a loss with reduction=mean"
-            )
-        if not value.is_floating_point():
-            raise UserError(f"{name} of targets {y.dtype} is {value.dtype}; hand over y.float()")
 
     def targets(self, y: Tensor) -> Tensor:
         """Targets in the form that the loss takes (:func:`toyml.measures.loss_targets`).
@@ -369,39 +322,6 @@ class Supervised(pl.LightningModule):
             return loss_targets(self.loss, y)
         except ValueError as error:
             raise UserError(str(error)) from error
-
-    def _check_shapes(self, output: Tensor, y: Tensor) -> None:
-        name = type(self.loss).__name__
-        if isinstance(self.loss, nn.CrossEntropyLoss) and output.shape[-1] == 1:
-            raise UserError(
-                "CrossEntropyLoss on one output is 0 whatever the weights are; use "
-                "BCEWithLogitsLoss, or one output per class"
-            )
-        if y.ndim == 1 and not y.is_floating_point() and output.ndim > 1:
-            classes, most = output.shape[1], int(y.max()) if len(y) else 0
-            ignored = getattr(self.loss, "ignore_index", None)
-            if isinstance(self.loss, tuple(BY_CLASS)) and len(output) == len(y):
-                wrong = y[((y < 0) | (y >= classes)) & (y != ignored)]
-                if len(wrong):
-                    raise UserError(
-                        f"a target is class {int(wrong[0])}, and the net has {classes} outputs for "
-                        f"classes 0 to {classes - 1}; make the last layer {max(most, 1) + 1} wide"
-                    )
-                return
-        if output.shape == y.shape:
-            return
-        if y.ndim == 1:
-            way = "reshape the targets to [n, 1] (y[:, None])"
-        elif output.ndim == 2 and y.ndim == 2 and len(output) == len(y):
-            way = f"make the last layer {y.shape[-1]} wide or reshape the targets"
-        else:
-            way = "reshape the output or the targets"
-        if isinstance(self.loss, tuple(BY_CLASS)):
-            way = "give one output per class, and targets that are class numbers or one-hot rows"
-        raise UserError(
-            f"the net's output has shape {list(output.shape)} but the targets have "
-            f"{list(y.shape)}; {name} would broadcast them to a wrong loss: {way}"
-        )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Remember by which route and which optimizer the steps were run."""
@@ -421,6 +341,7 @@ class Supervised(pl.LightningModule):
                 this fit's cannot go on from.
         """
         self._check_checkpoint(checkpoint)
+        self._logged = -1
         fitting = self._trainer is not None and self.trainer.state.fn == "fit"
         if fitting and "optimizer_states" in checkpoint:
             words = schedule.go_on(checkpoint, self._build_optimizer, self.lr_scheduler)
@@ -460,6 +381,8 @@ class Supervised(pl.LightningModule):
         """The net's output [n, k]."""
         return self.net(x)  # type: ignore[no-any-return]
 
+    forward.takes_blocks = True  # type: ignore[attr-defined]
+
     def prediction(self, output: Tensor) -> Tensor:
         """What the output says: probabilities where the loss works on logits."""
         return prediction(self.loss, output)
@@ -480,7 +403,7 @@ class Supervised(pl.LightningModule):
         x, y = batch
         y = self.targets(y)
         output = self(x)
-        self._check_shapes(output, y)
+        check_shapes(self.loss, output, y)
         try:
             loss = self.loss(output, y)
         except RuntimeError:
@@ -532,10 +455,11 @@ class Supervised(pl.LightningModule):
         values = {}
         for name, metric in self.metrics.items():
             assert isinstance(metric, Metric)
-            values[name] = float(self._measured(metric, output, y))
+            values[name] = float(self.measured(metric, output, y))
         return values
 
-    def _measured(self, metric: Metric, output: Tensor, y: Tensor) -> Any:
+    def measured(self, metric: Metric, output: Tensor, y: Tensor) -> Any:
+        """One metric of one output."""
         said = self.prediction(output)
         self._meaning = self._meaning or meaning(self.loss, y)
         if self._meaning.kind == "classes":
@@ -572,7 +496,7 @@ class Supervised(pl.LightningModule):
         x, y = batch
         y = self.targets(y)
         output = self(x)
-        self._check_shapes(output, y)
+        check_shapes(self.loss, output, y)
         self._held_out.append((output, y))
 
     def _evaluate(self, stage: str) -> None:

@@ -69,7 +69,7 @@ def binomial_test(successes: int, trials: int, chance: float) -> float:
         ValueError: A count or a chance out of its range.
 
     Example:
-        >>> binomial_test(0, 5, 0.5), binomial_test(3, 3, 0.0)
+        >>> round(binomial_test(0, 5, 0.5), 6), binomial_test(3, 3, 0.0)
         (0.0625, 0.0)
     """
     if not 0 <= successes <= trials:

@@ -7,6 +7,7 @@ and words, and draws nothing. What is drawn is thinned here, never the record.
 from toyml.views.boundary import BoundaryView, boundary_view
 from toyml.views.classes import ClassesView, classes_view
 from toyml.views.curvature import CurvatureView, curvature_view
+from toyml.views.findings import DIVERGED, FindingsView, findings_view
 from toyml.views.fit import FitView, fit_view
 from toyml.views.forces import ForcesView, forces_view
 from toyml.views.frames import frames
@@ -28,11 +29,13 @@ from toyml.views.rows import RowsView, rows_view
 from toyml.views.weights import WeightsView, weights_view
 
 __all__ = [
+    "DIVERGED",
     "BoundaryView",
     "ClassesView",
     "CurvaturePlane",
     "CurvatureView",
     "FilterNormalizedPlane",
+    "FindingsView",
     "FitView",
     "ForcesView",
     "HiddenView",
@@ -49,6 +52,7 @@ __all__ = [
     "boundary_view",
     "classes_view",
     "curvature_view",
+    "findings_view",
     "fit_view",
     "forces_view",
     "frames",

@@ -77,7 +77,7 @@ def boundary_view(
 
     Args:
         run: The run.
-        most: Snapshots looked at, at most.
+        most: Snapshots looked at, at most; 1 is the last one.
         grid: Points per side.
         rows: Rows of the data shown, at most; of each class its share.
         margin: Room around the rows, as a share of their extent; by default more around few.
@@ -91,7 +91,10 @@ def boundary_view(
     x, y, classes = targets(run)
     if x.shape[1] != 2:
         raise NotApplicable(f"the inputs have {x.shape[1]} dimensions; a plane has 2")
-    chosen = run.trajectory.thinned_log(most) if logarithmic else frames(run, most)
+    if most == 1:
+        chosen = np.arange(len(run.trajectory))[-1:]
+    else:
+        chosen = run.trajectory.thinned_log(most) if logarithmic else frames(run, most)
     if not len(chosen):
         raise NotApplicable("the run has recorded no step")
     xs, ys = square(x, grid, margin)

@@ -63,6 +63,10 @@ def forces_view(run: Run, most: int = 200, most_steps: int = 10_000) -> ForcesVi
     )
 
 
+BALANCE = 1e-5
+"""Parts whose lengths differ by less than this part of the larger one are equally large."""
+
+
 def force_words(parts: dict[str, NDArray[np.float64]], residual: float, updates: int) -> str:
     """Which part is the largest, and from where on.
 
@@ -78,7 +82,8 @@ def force_words(parts: dict[str, NDArray[np.float64]], residual: float, updates:
         The parts add up to the recorded steps exactly.
     """
     names = list(parts)
-    largest = np.argmax([np.linalg.norm(part, axis=1) for part in parts.values()], axis=0)
+    sizes = np.array([np.linalg.norm(part, axis=1) for part in parts.values()])
+    largest = np.argmax(sizes, axis=0)
     count = len(largest)
     first = f"In the first {count:,} of {updates:,} steps " if count < updates else ""
     changes = np.flatnonzero(np.diff(largest)) + 1
@@ -90,13 +95,19 @@ def force_words(parts: dict[str, NDArray[np.float64]], residual: float, updates:
         until = int(changes[0]) - 1
         span = "at step 0" if until == 0 else f"up to step {until:,}"
         order = f"{first}{called(names[largest[0]])} is the largest part {span}"
-        later = np.bincount(largest[changes[0] :], minlength=len(names))
+        after = sizes[:, changes[0] :]
+        # Two parts that balance, as at a minimum, are equal but for rounding: neither leads.
+        alone = (after > (1 - BALANCE) * after.max(axis=0)).sum(axis=0) == 1
+        later = np.bincount(largest[changes[0] :][alone], minlength=len(names))
         leads = [(called(names[i]), f"{later[i]:,}") for i in np.argsort(-later, kind="stable")]
         leads = [lead for lead in leads if lead[1] != "0"]
-        if len(leads) == 1:
+        if not alone.all():
+            leads.append(("the two largest balance", f"{int((~alone).sum()):,}"))
+        if len(leads) == 1 and alone.all():
             order += f", then {leads[0][0]}"
         else:
-            order += f"; after that {leads[0][0]} is at {leads[0][1]} steps"
+            verb = "" if leads[0][0].startswith("the two") else " is"
+            order += f"; after that {leads[0][0]}{verb} at {leads[0][1]} steps"
             order += "".join(f", {name} at {steps}" for name, steps in leads[1:])
     whole = "It adds" if len(names) == 1 else "The parts add"
     exact = "exactly" if residual == 0 else f"to within {residual:.1e} of the largest"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,9 @@ from toyml.errors import UserError
 from toyml.run import Run
 from toyml.views.frames import frames
 from toyml.views.kept import kept
+
+Curve = tuple[NDArray[np.int64], NDArray[np.float64], str]
+"""Steps [t], losses [t] and the name of the loss."""
 
 
 class LossView(NamedTuple):
@@ -30,6 +34,20 @@ class LossView(NamedTuple):
     loss: NDArray[np.float64]
     held_out: tuple[NDArray[np.int64], NDArray[np.float64]] | None
     quantity: str
+
+    @property
+    def words(self) -> str:
+        """Start and end, without a full stop; the end is the last loss that is a number."""
+        known = np.flatnonzero(np.isfinite(self.loss))
+        if not len(known):
+            return "no finite loss at any step"
+        (first, last), said = known[[0, -1]], ""
+        if last < len(self.loss) - 1:
+            said = ", the last one with a loss that can be drawn"
+        return (
+            f"from {self.loss[first]:.6g} at step {self.steps[first]:,} to {self.loss[last]:.6g} "
+            f"at step {self.steps[last]:,}{said}"
+        )
 
 
 @kept
@@ -52,19 +70,43 @@ def loss_view(run: Run, most: int = 1000) -> LossView:
     return LossView(steps, shown, held_out, quantity)
 
 
-def evaluated(run: Run, most: int) -> tuple[NDArray[np.int64], NDArray[np.float64], str] | None:
+@kept
+def evaluated(
+    run: Run, most: int = 1000
+) -> tuple[NDArray[np.int64], NDArray[np.float64], str] | None:
     """Steps and the loss of the recorded parameters; ``None`` where it cannot be evaluated."""
     chosen = frames(run, most)
     if not len(chosen):
         return None
     try:
-        values = run.losses(chosen)
+        values = losses_at(run, chosen)
     except (UserError, ValueError, RuntimeError):
         return None
     return run.trajectory.steps[chosen], values, type(run.loss).__name__
 
 
-def logged(run: Run) -> tuple[NDArray[np.int64], NDArray[np.float64], str]:
+def losses_at(run: Run, chosen: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The loss over all rows at snapshots [t]; NaN where parameters or outputs are not finite.
+
+    Raises:
+        UserError: There is no loss module, or there are no rows.
+        ValueError: Net, rows and loss do not belong together.
+    """
+    values = np.full(len(chosen), np.nan)
+    finite = np.flatnonzero(np.isfinite(run.trajectory.parameters.flat[chosen]).all(1))
+    if not len(finite):
+        return values
+    try:
+        values[finite] = run.losses(chosen[finite])
+    except RuntimeError:  # BCELoss refuses an output that is no number, others return NaN
+        values[finite[:1]] = run.losses(chosen[finite[:1]])
+        for i in finite[1:]:
+            with suppress(RuntimeError):
+                values[i] = run.losses(chosen[[i]])[0]
+    return values
+
+
+def logged(run: Run) -> Curve:
     """Steps and losses of the log."""
     for name in ("loss", "train_loss"):
         column = run.metrics.get(name)

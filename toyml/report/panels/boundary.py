@@ -50,6 +50,8 @@ def boundary_panel(
         if first.level is not None
         else f"Colors show the {first.quantity}."
     )
+    if first.level is not None and not any(crosses(view) for view in views.values()):
+        what = f"At no step shown is the {first.quantity} {first.level:g} anywhere in this window."
     last = int(max(view.steps[-1] for view in views.values()))
     others = [
         v for v in views.values() if v.total != first.total or not np.array_equal(v.x, first.x)
@@ -70,6 +72,14 @@ def boundary_panel(
             Plot("Boundary", data, plane("x₁", "x₂", first.xs, first.ys), moves),
         ],
     )
+
+
+def crosses(view: BoundaryView) -> bool:
+    """Whether the field has its level somewhere in the window at some step."""
+    assert view.level is not None
+    known = view.field[np.isfinite(view.field).all(axis=(1, 2))]
+    low, high = known.min(axis=(1, 2)), known.max(axis=(1, 2))
+    return bool(((low < view.level) & (view.level < high)).any())
 
 
 def _field(view: BoundaryView) -> Spec:

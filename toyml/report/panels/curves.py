@@ -65,11 +65,7 @@ def loss_panel(views: Mapping[str, LossView], runs: Sequence[str] = ()) -> Panel
     kinds = list(dict.fromkeys(view.quantity for view in views.values()))
     quantity = kinds[0] if len(kinds) == 1 else "loss (each run's own)"
     words = each_says(
-        {
-            name: f"From {view.loss[0]:.6g} at step {view.steps[0]:,} to {view.loss[-1]:.6g} at "
-            f"step {view.steps[-1]:,}."
-            for name, view in views.items()
-        }
+        {name: f"{view.words[0].upper()}{view.words[1:]}." for name, view in views.items()}
     )
     return Panel(
         name="loss",

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toyml.cli.messages import NO_GPU, did_you_mean, readable
+from toyml.messages import NO_GPU, did_you_mean, readable
 
 UNION = """\
 Parser key "trainer.max_time":
