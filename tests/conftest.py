@@ -75,25 +75,22 @@ def root() -> Path:
 
 
 @contextmanager
-def kernels_of_their_own() -> Iterator[Path]:
+def kernels_of_their_own(patch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty cache of kernels, below the home: where others may write, none is kept."""
     home = Path.home()
     try:
         os.close(open_private(home))
     except OSError as error:
         pytest.skip(f"the home is not private, so no kernel is kept: {error}")
-    with (
-        tempfile.TemporaryDirectory(prefix=".toyml-tests-", dir=home) as folder,
-        pytest.MonkeyPatch.context() as patch,
-    ):
+    with tempfile.TemporaryDirectory(prefix=".toyml-tests-", dir=home) as folder:
         patch.setenv("XDG_CACHE_HOME", folder)
         yield Path(folder)
 
 
 @pytest.fixture
-def kernels() -> Iterator[Path]:
+def kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The cache home of one test."""
-    with kernels_of_their_own() as folder:
+    with kernels_of_their_own(monkeypatch) as folder:
         yield folder
 
 

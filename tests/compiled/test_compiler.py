@@ -16,7 +16,6 @@ import torch
 from torch import nn
 
 from tests.compiled.test_kernel import RULES, needs_compiler, problem
-from tests.conftest import kernels_of_their_own
 from toyml.compiled import Kernel, NotCompilable, compile_training
 from toyml.compiled.compiler import find_compiler, say_uncached
 
@@ -196,9 +195,11 @@ class TestAnotherUser:
         assert not mark.exists()
 
     @pytest.mark.parametrize("mode", [0o777, 0o1777])
-    def test_renaming_back_and_forth_runs_nothing_of_theirs(self, mode, foreign, monkeypatch):
+    def test_renaming_back_and_forth_runs_nothing_of_theirs(
+        self, mode, foreign, kernels, monkeypatch
+    ):
         content, mark = foreign
-        with tempfile.TemporaryDirectory() as name, kernels_of_their_own() as kernels:
+        with tempfile.TemporaryDirectory() as name:
             kernel_of(nn.Linear(2, 1))
             (library,) = kernels.glob("toyml/kernels/*.so")
             shared = Path(name)

@@ -14,7 +14,7 @@ pytestmark = needs_compiler
 
 @pytest.fixture(scope="module", autouse=True)
 def private_cache():
-    with kernels_of_their_own():
+    with pytest.MonkeyPatch.context() as patch, kernels_of_their_own(patch):
         yield
 
 

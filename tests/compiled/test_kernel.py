@@ -64,7 +64,7 @@ RULES: dict[str, Rule] = {
 
 @pytest.fixture(scope="module", autouse=True)
 def private_cache():
-    with kernels_of_their_own():
+    with pytest.MonkeyPatch.context() as patch, kernels_of_their_own(patch):
         yield
 
 
