@@ -380,7 +380,8 @@ def compile_time(case: Case) -> tuple[float, float] | None:
 def kernels_in_a_folder_of_their_own() -> Iterator[None]:
     """An empty cache for compiled kernels; the user's own is left alone."""
     before = os.environ.get("XDG_CACHE_HOME")
-    with tempfile.TemporaryDirectory() as folder:
+    # Below the home: where others may write, as they may among temporary files, none is kept.
+    with tempfile.TemporaryDirectory(prefix=".toyml-", dir=Path.home()) as folder:
         os.environ["XDG_CACHE_HOME"] = folder
         try:
             yield

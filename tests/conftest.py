@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from torch import nn
 from toyml.callbacks import LastCheckpoint, Recorder
 from toyml.data import InMemory
 from toyml.data.memory import Arrays
+from toyml.files import open_private
 from toyml.logger import RunLogger
 from toyml.models import MLP
 from toyml.tasks import Supervised
@@ -69,6 +72,26 @@ def _known_warnings() -> Iterator[None]:
 def root() -> Path:
     """The project's folder."""
     return ROOT
+
+
+@contextmanager
+def kernels_of_their_own(patch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty cache of kernels, below the home: where others may write, none is kept."""
+    home = Path.home()
+    try:
+        os.close(open_private(home))
+    except OSError as error:
+        pytest.skip(f"the home is not private, so no kernel is kept: {error}")
+    with tempfile.TemporaryDirectory(prefix=".toyml-tests-", dir=home) as folder:
+        patch.setenv("XDG_CACHE_HOME", folder)
+        yield Path(folder)
+
+
+@pytest.fixture
+def kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The cache home of one test."""
+    with kernels_of_their_own(monkeypatch) as folder:
+        yield folder
 
 
 class Rows(InMemory):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
 import stat
+import tempfile
 import threading
+from pathlib import Path
 
 import pytest
 
-from toyml.files import beside, first_free, replace
+from toyml.errors import UserError
+from toyml.files import beside, first_free, open_private, private_scratch, read_json, replace
 
 
 def test_replace_writes_text_as_utf8_and_bytes_as_they_are(tmp_path):
@@ -72,3 +77,54 @@ def test_first_free_counts_past_files_and_dangling_links(tmp_path):
     (tmp_path / "rows.after_5.0.bin").touch()
     (tmp_path / "rows.after_5.1.bin").symlink_to(tmp_path / "nowhere")
     assert first_free(path) == tmp_path / "rows.after_5.2.bin"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[", "NaN", "-Infinity", "[1e400]", "[" * 60 + "]" * 60, "[" * 10**6, "9" * 5000, "\xff"],
+    ids=lambda text: text[:10],
+)
+def test_what_is_no_json_of_ours_is_one_line(text, tmp_path):
+    path = tmp_path / "a.json"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(UserError, match="is not readable as JSON") as caught:
+        read_json(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_is_measured_before_it_is_read(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps([1, 2.5, "λ"]))
+    assert read_json(path, path.stat().st_size) == [1, 2.5, "λ"]
+    with pytest.raises(UserError, match=r"it has \d+ bytes, and at most 5 are read"):
+        read_json(path, 5)
+    os.truncate(path, 5 * 10**12)
+    with pytest.raises(UserError, match=r"it has 5,000,000,000,000 bytes"):
+        read_json(path)
+
+
+def test_a_private_folder_is_made_for_its_owner_alone(kernels):
+    (kernels / "a").mkdir(mode=0o755)
+    before = os.umask(0)
+    try:
+        os.close(open_private(kernels / "a/b/c"))
+    finally:
+        os.umask(before)
+    modes = [stat.S_IMODE((kernels / name).stat().st_mode) for name in ("a", "a/b", "a/b/c")]
+    assert modes == [0o755, 0o700, 0o700]
+
+
+@pytest.mark.parametrize(("mode", "fits"), [(0o755, True), (0o1777, True), (0o777, False)])
+def test_what_is_made_anew_may_lie_in_a_sticky_folder(mode, fits, kernels, monkeypatch):
+    place = kernels / "tmp"
+    place.mkdir()
+    place.chmod(mode)
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    if fits:
+        with private_scratch() as scratch:
+            assert scratch.parent == Path(place)
+            assert stat.S_IMODE(scratch.stat().st_mode) == 0o700
+        assert list(place.iterdir()) == []
+    else:
+        with pytest.raises(PermissionError, match="other users may write"), private_scratch():
+            pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -219,11 +220,38 @@ WRONG_LAYOUTS: list[Any] = [
     pytest.param(
         {"parameters": [["linear.weight", [1, 2]], ["linear.weight", [1]]]},
     ),
+    *(
+        {"parameters": [["linear.weight", weight], ["linear.bias", bias]]}
+        for weight, bias in (
+            (2, [1]),
+            ([[1, 2]], [1]),
+            ([-1], [4]),
+            ([True, 2], [1]),
+            ([2**32, 2**32], [3]),
+            ([2**63 - 1, 2], [5]),
+            ([0, 2**62, 2**62], [1]),
+            ([10**4000], [1]),
+            ([1] * 70, [1]),
+            (None, [1]),
+        )
+    ),
+    {"parameters": [["linear.weight", [3]], 5]},
+    {"parameters": [[["linear.weight"], [3]]]},
+    {"parameters": None},
+    {"extras": ["gradients", "gradients"]},
+    {"extras": ["gradients"] * 10**4},
+    {"buffers": [["a", [3]]]},
+    {"buffers": [["a", 3, "<f4"]]},
+    {"buffers": [["a", [2**31], "<f4"]]},
+    {"buffers": [["linear.bias", [1], "<f4"]]},
+    *({"buffers": [["a", [1], dtype]]} for dtype in ("O", "<U4", "<f16", "<c8", "V8", 3, [], None)),
+    {"buffers": 5},
     {"extras": ["step"]},
     {"extras": ["parameters"]},
     {"extras": [3]},
     {"extras": None},
     {"format": "1"},
+    {"format": True},
 ]
 
 
@@ -264,11 +292,96 @@ def test_merges_without_end_are_refused(whole: Path, scratch: Path) -> None:
         *("a: 2001-99-99", "a: !!float x", "a: !!int ''", "a: !!timestamp x"),
         "[" * 2000,
         MERGES,
+        # sums of sixtieths that no float holds
+        "a: " + ":".join(["59"] * 400) + ".0",
     ],
     ids=lambda text: text[:20],
 )
 def test_a_config_that_yaml_stumbles_over(text: str, whole: Path, scratch: Path) -> None:
     answers(damaged(whole, scratch, "config.yaml", text.encode()), LOOK)
+
+
+LARGE = {
+    "decimal": "9" * 5000,
+    "hexadecimal": "0x" + "f" * 5000,
+    "of a length that can be printed": "0x" + "f" * 300,
+    "octal": "0" + "7" * 5000,
+    "binary": "0b" + "1" * 20_000,
+    "sexagesimal": ":".join(["1"] * 2500),
+}
+DEEP = {
+    "lists": "[" * 400 + "]" * 400,
+    "mappings": "{a: " * 400 + "1" + "}" * 400,
+    "by reference": "\n".join(
+        ["{a0: &a0 1", *(f"a{i}: &a{i} {'[' * 40}*a{i - 1}{']' * 40}" for i in range(1, 5))]
+    ).replace("\n", ",\n")
+    + "}",
+}
+
+
+@pytest.mark.parametrize("place", ["seed_everything: {}", "x: {}", "x: [1, {}]", "? {}\n: 1"])
+@pytest.mark.parametrize("kind", [*LARGE, *DEEP])
+def test_a_config_of_large_integers_or_depths_is_one_line(
+    kind: str, place: str, whole: Path, scratch: Path
+) -> None:
+    text = place.format((LARGE | DEEP)[kind])
+    folder = damaged(whole, scratch, "config.yaml", text.encode())
+    words = (
+        "is too large|more than 50|Exceeds the limit" if kind in LARGE else "more than 50|unhash"
+    )
+    with pytest.raises(UserError, match=words) as caught:
+        Run(folder).config  # noqa: B018
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("value", ["!!set {a}", "!!omap [a: 1]", "!!pairs [a: 1]", "!!binary YQ=="])
+def test_a_config_holds_only_what_settings_are_made_of(
+    value: str, whole: Path, scratch: Path
+) -> None:
+    with pytest.raises(UserError, match="could not determine a constructor"):
+        Run(damaged(whole, scratch, "config.yaml", f"x: {value}".encode())).config  # noqa: B018
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_of_terabytes_that_are_not_there(name: str, whole: Path, scratch: Path) -> None:
+    folder = damaged(whole, scratch, name, (whole / name).read_bytes())
+    os.truncate(folder / name, 2**42)
+    try:
+        found = answers(folder, LOOK)
+    finally:
+        (folder / name).unlink()
+    key = {"config.yaml": "config", "summary.json": "summary", "metrics.csv": "metrics"}
+    assert found[key.get(name, "steps")] is UserError
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"tolerance": -1},
+        {"tolerance": -5e-324},
+        {"tolerance": True},
+        {"predicted": 10**400},
+        {"verdict": "perhaps"},
+    ],
+    ids=str,
+)
+def test_a_verdict_that_was_never_given(change: dict[str, Any], whole: Path, scratch: Path) -> None:
+    verdict = {"statement": "a", "predicted": 1, "measured": 1, "tolerance": 0.5}
+    verdict |= {"verdict": "holds", "why": "", "source": "", "theory": False}
+    right = json.dumps({"claims": [verdict]}).encode()
+    assert Run(damaged(whole, scratch, "summary.json", right)).summary["claims"] == [verdict]
+    wrong = json.dumps({"claims": [verdict | change]}).encode()
+    with pytest.raises(UserError, match="'claims' is not what toyml writes"):
+        Run(damaged(whole, scratch, "summary.json", wrong)).summary  # noqa: B018
+
+
+@pytest.mark.parametrize("key", ["steps", "seconds", "seconds_per_step", "replicas", "asked"])
+@pytest.mark.parametrize("value", ["-1", "true", '"x"', "1e400", "1" * 400])
+def test_a_count_that_is_none(key: str, value: str, whole: Path, scratch: Path) -> None:
+    folder = damaged(whole, scratch, "summary.json", f'{{"{key}": {value}}}'.encode())
+    with pytest.raises(UserError, match=r"summary.json is (damaged|not readable)"):
+        Run(folder).summary  # noqa: B018
 
 
 @pytest.mark.parametrize("text", ['{"status": [1]}', "NaN", '"x"'])
@@ -307,6 +420,8 @@ def test_what_is_no_number_is_refused_and_not_written_back(
         "step,loss\n1,2\x00\n",
         f"step,loss\n1,{'9' * 200_000}\n",
         f"step,loss\n{'9' * 5000},1\n",
+        f"step,loss\n{2**63},1\n",
+        "step,loss\n-2,1\n",
     ],
     ids=lambda t: t[:20],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from toyml import measures
 from toyml.errors import UserError
 from toyml.trajectory import Trajectory, TrajectoryWriter
 
@@ -172,3 +175,99 @@ def test_large_snapshots_are_thinned_to_what_memory_holds(
     assert len(trajectory.thinned(5)) == trajectory.fewest == 5
     assert len(trajectory.thinned(9)) == 9
     assert trajectory.fewest == 5
+
+
+def test_steps_that_fall_by_more_than_an_integer_holds(tmp_path: Path) -> None:
+    write(tmp_path, [0, 1, 2]).close()
+    record = Trajectory(tmp_path)._record
+    for steps in ([5, -(2**63), 6], [0, 1, 2**53], [-1, 0, 1], [0, 0, 1]):
+        rows = np.zeros(3, record)
+        rows["step"] = steps
+        rows.tofile(tmp_path / "rows.bin")
+        with pytest.raises(UserError, match=r"rows.bin is damaged: its steps do not increase"):
+            Trajectory(tmp_path)
+
+
+def test_more_steps_than_are_looked_at_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("toyml.trajectory.STEPS_AT_ONCE", 2)
+    write(tmp_path, [0, 1, 5, 7, 8]).close()
+    assert Trajectory(tmp_path).steps.tolist() == [0, 1, 5, 7, 8]
+    rows = np.fromfile(tmp_path / "rows.bin", Trajectory(tmp_path)._record)
+    rows["step"] = [0, 1, 1, 7, 8]
+    rows.tofile(tmp_path / "rows.bin")
+    with pytest.raises(UserError, match="do not increase"):
+        Trajectory(tmp_path)
+
+
+def test_the_name_of_a_scalar_by_its_place(tmp_path: Path) -> None:
+    write(tmp_path, [0]).close()
+    names = [Trajectory(tmp_path).scalar_name(i) for i in range(10)]
+    assert names == measures.scalar_names({k: torch.zeros(1, *s) for k, s in SHAPES.items()})
+
+
+CONSTANTS = {
+    "mask": torch.tensor([[1.0, 0.0, 2.0]]),
+    "count": torch.tensor(7),
+    "none": torch.zeros(3, 0),
+    "flags": torch.tensor([True, False]),
+}
+
+
+def test_constants_come_back(tmp_path: Path) -> None:
+    TrajectoryWriter(tmp_path, SHAPES, np.dtype("<f4"), constants=CONSTANTS).close()
+    found = Trajectory(tmp_path).constants
+    assert found.keys() == CONSTANTS.keys()
+    for name, value in CONSTANTS.items():
+        assert torch.equal(found[name], value)
+        assert found[name].dtype == value.dtype
+    np.savez(tmp_path / "constants.npz", a=np.asfortranarray([[1.0, 2.0], [3.0, 4.0]]))
+    assert Trajectory(tmp_path).constants["a"].tolist() == [[1, 2], [3, 4]]
+
+
+def header(shape: str, dtype: str = "<f8") -> bytes:
+    text = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    return b"\x93NUMPY\x01\x00\x76\x00" + text.ljust(117) + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("member", "packed"),
+    [
+        (header("(10000000000000,)"), False),
+        (header("(-1,)") + bytes(8), False),
+        (header("(2,)") + bytes(15), False),
+        (header("(2,)") + bytes(17), False),
+        (header("(1000000,)") + bytes(8_000_000), True),
+        (header("(1,)", "|O") + bytes(8), False),
+        (header("(1,)", "<U2") + bytes(8), False),
+        (header("(1,)", ">f8") + bytes(8), False),
+        (header("(1,)", "<c16") + bytes(16), False),
+        (header("((((")[:40], False),
+        (b"\x93NUMPY\x09\x00", False),
+        (b"", False),
+        (b"cos\nsystem\n(S'true'\ntR.", False),
+    ],
+    ids=range(13),
+)
+def test_constants_that_are_none(member: bytes, packed: bool, tmp_path: Path) -> None:
+    write(tmp_path, [0]).close()
+    kind = zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED
+    with zipfile.ZipFile(tmp_path / "constants.npz", "w", kind) as archive:
+        archive.writestr("a.npy", member)
+    with pytest.raises(UserError, match=r"constants.npz is damaged: ") as caught:
+        Trajectory(tmp_path).constants  # noqa: B018
+    assert "\n" not in str(caught.value)
+
+
+def test_a_constant_file_of_terabytes_or_cut(tmp_path: Path) -> None:
+    TrajectoryWriter(tmp_path, SHAPES, np.dtype("<f4"), constants=CONSTANTS).close()
+    path = tmp_path / "constants.npz"
+    whole = path.read_bytes()
+    for size in (0, 1, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:size])
+        with pytest.raises(UserError, match="is damaged"):
+            Trajectory(tmp_path).constants  # noqa: B018
+    os.truncate(path, 2**42)
+    with pytest.raises(UserError, match="more than"):
+        Trajectory(tmp_path).constants  # noqa: B018

@@ -6,10 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from toyml import measures
 from toyml.errors import UserError
 from toyml.run import Run, lookup
 
@@ -77,8 +75,7 @@ def end(run: Run) -> End:
     """What a run came to."""
     values = run.trajectory.parameters.flat
     last = len(run.trajectory) - 1
-    names = parameter_names(run)
-    few = len(names) <= FEW and last >= 0
+    few = values.shape[1] <= FEW and last >= 0
     logged = {name: column["value"][-1] for name, column in run.metrics.items() if column["value"]}
     at = losses(run, np.array([last])) if last >= 0 else None
     loss = logged.pop("loss", None) if at is None else float(at[0])
@@ -86,7 +83,7 @@ def end(run: Run) -> End:
     return End(
         int(run.trajectory.steps[last]) if last >= 0 else 0,
         loss,
-        dict(zip(names, map(float, values[last]), strict=True)) if few else {},
+        dict(zip(parameter_names(run), map(float, values[last]), strict=True)) if few else {},
         logged,
     )
 
@@ -101,8 +98,8 @@ def losses(run: Run, indices: NDArray[np.int64]) -> NDArray[np.float64] | None:
 
 def parameter_names(run: Run) -> list[str]:
     """Names of all scalar parameters."""
-    shapes = run.trajectory.shapes
-    return measures.scalar_names({k: torch.zeros(1, *shape) for k, shape in shapes.items()})
+    count = run.trajectory.parameters.flat.shape[1]
+    return [run.trajectory.scalar_name(place) for place in range(count)]
 
 
 def config_differences(runs: Sequence[Run]) -> list[Difference]:
@@ -183,9 +180,10 @@ def first_difference(run: Run, other: Run, beyond: float | None = None) -> Parti
     steps, here, there = np.intersect1d(
         mine.steps, theirs.steps, assume_unique=True, return_indices=True
     )
-    for start in range(0, len(steps), ROWS_AT_ONCE):
-        a = mine.parameters.flat[here[start : start + ROWS_AT_ONCE]]
-        b = theirs.parameters.flat[there[start : start + ROWS_AT_ONCE]]
+    rows_at_once = mine.affordable(ROWS_AT_ONCE)
+    for start in range(0, len(steps), rows_at_once):
+        a = mine.parameters.flat[here[start : start + rows_at_once]]
+        b = theirs.parameters.flat[there[start : start + rows_at_once]]
         found = _different(a, b, beyond)
         rows = np.flatnonzero(found.any(axis=1))
         if len(rows):
@@ -193,7 +191,7 @@ def first_difference(run: Run, other: Run, beyond: float | None = None) -> Parti
             column = int(np.flatnonzero(found[row])[0])
             return Parting(
                 int(steps[start + row]),
-                parameter_names(run)[column],
+                mine.scalar_name(column),
                 (float(a[row, column]), float(b[row, column])),
             )
     return None
@@ -216,9 +214,15 @@ def distances(run: Run, other: Run, most: int) -> tuple[NDArray[np.int64], NDArr
     )
     chosen = np.unique(np.linspace(0, len(steps) - 1, most).round().astype(np.int64))
     chosen = chosen[chosen >= 0]
-    a = np.asarray(mine.parameters.flat[here[chosen]], dtype=np.float64)
-    b = np.asarray(theirs.parameters.flat[there[chosen]], dtype=np.float64)
-    return steps[chosen], np.asarray(np.linalg.norm(a - b, axis=1))
+    apart = np.zeros(len(chosen))
+    at_once = mine.affordable(len(chosen))
+    for start in range(0, len(chosen), at_once):
+        some = slice(start, start + at_once)
+        a = np.asarray(mine.parameters.flat[here[chosen[some]]], dtype=np.float64)
+        b = np.asarray(theirs.parameters.flat[there[chosen[some]]], dtype=np.float64)
+        with np.errstate(all="ignore"):  # parameters that are not finite, or nearly so
+            apart[some] = np.linalg.norm(a - b, axis=1)
+    return steps[chosen], apart
 
 
 def _different(

@@ -3,21 +3,47 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
 from toyml.errors import UserError
+from toyml.files import DEEPEST, depth, read_bytes
 
 Config = dict[str, Any]
 MOST_NODES = 100_000
 """Values a config may hold; the longest config of an experiment has some thousands."""
 
 
-class Loader(yaml.SafeLoader):
-    """Plain values; what ``<<`` merges is counted, since merges of merges double and double."""
+MOST_BYTES = 4_000_000
+"""Bytes of a config."""
+LARGEST = 10**300
+"""Integers are smaller than this, so that every number is one that a float can hold."""
 
-    merged = 0
+
+class Loader(yaml.SafeLoader):
+    """Plain values, counted while they are read.
+
+    What ``<<`` merges counts, too, since merges of merges double and double.
+    """
+
+    merged = values = level = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Read a value.
+
+        Raises:
+            ComposerError: It is one of too many, or stands in too many others.
+        """
+        self.values += 1
+        self.level += 1
+        if self.values > 2 * MOST_NODES or self.level > DEEPEST:
+            what = f"more than {DEEPEST} lists in lists" if self.level > DEEPEST else "too long"
+            raise yaml.composer.ComposerError(None, None, f"it is {what}")
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self.level -= 1
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         """Put the entries that a mapping merges into it.
@@ -33,23 +59,50 @@ class Loader(yaml.SafeLoader):
                 None, None, "its merges unfold to too many values", node.start_mark
             )
 
+    def integer(self, node: yaml.ScalarNode) -> int:
+        """An integer, in any of the ways in which YAML writes one.
+
+        Raises:
+            ConstructorError: It has too many digits.
+        """
+        # Also looked at before: of a million digits the value would take minutes.
+        value = self.construct_yaml_int(node) if len(node.value) < 1100 else LARGEST
+        if abs(value) >= LARGEST:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the integer {node.value[:20]}... is too large", node.start_mark
+            )
+        return value
+
+    yaml_constructors: ClassVar = {
+        **yaml.SafeLoader.yaml_constructors,
+        "tag:yaml.org,2002:int": integer,
+        # No setting is one of these.
+        **dict.fromkeys(
+            (f"tag:yaml.org,2002:{kind}" for kind in ("binary", "omap", "pairs", "set")),
+            yaml.SafeLoader.construct_undefined,
+        ),
+    }
+
 
 def read_config(path: Path) -> Config:
     """The settings in a YAML file; only plain values are made of it.
 
     Raises:
-        UserError: It is not UTF-8, not YAML, no mapping, or unfolds without end or to more than
-            ``MOST_NODES`` values (an alias in YAML may name what it stands in, or stand a
-            thousand times for what holds a thousand aliases).
+        UserError: It is not UTF-8, not YAML, no mapping, larger, deeper or with a larger integer
+            than any config, or unfolds without end or to more than ``MOST_NODES`` values (an alias
+            in YAML may name what it stands in, or stand a thousand times for what holds a thousand
+            aliases).
     """
     try:
-        config = yaml.load(path.read_text(encoding="utf-8"), Loader)
+        config = yaml.load(read_bytes(path, MOST_BYTES).decode(), Loader)
+    except UserError:
+        raise
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not readable as YAML: it is not UTF-8 text") from error
     except (
         yaml.YAMLError,
         # PyYAML reads !!int and dates with Python's own readers.
-        *(ValueError, TypeError, IndexError, AttributeError, RecursionError),
+        *(ValueError, TypeError, IndexError, AttributeError, RecursionError, OverflowError),
     ) as error:
         words = " ".join(str(error).split())
         raise UserError(f"{path} is not readable as YAML: {words}") from error
@@ -61,6 +114,8 @@ def read_config(path: Path) -> Config:
         )
     if unfolded(config) > MOST_NODES:
         raise UserError(f"{path} is not a config: its aliases unfold to too many values")
+    if depth(config) > DEEPEST:
+        raise UserError(f"{path} is not a config: it is nested more than {DEEPEST} times")
     return config
 
 

@@ -16,7 +16,10 @@ from lightning.pytorch.loggers.logger import DummyLogger, Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from toyml.errors import UserError
-from toyml.files import first_free, replace, writing
+from toyml.files import first_free, read_bytes, replace, writing
+
+MOST_BYTES = 2**29
+"""Bytes of a table of metrics that is read."""
 
 
 class RunLogger(Logger):
@@ -240,7 +243,9 @@ class Metrics:
 
     def _text(self) -> str:
         try:
-            return self.path.read_text(encoding="utf-8")
+            return read_bytes(self.path, MOST_BYTES).decode()
+        except UserError:
+            raise
         except ValueError as error:
             raise UserError(f"{self.path} is not a table of metrics: {error}") from error
 
@@ -276,22 +281,37 @@ def read_metrics(path: Path) -> dict[str, dict[str, list[float]]]:
     """
     if not path.exists():
         return {}
+    if path.stat().st_size > MOST_BYTES:
+        raise UserError(f"{path} is damaged: it has more than {MOST_BYTES:,} bytes; move it away")
+    columns: dict[str, dict[str, list[float]]] = {}
     try:
-        text = path.read_text(encoding="utf-8")
-        table = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))
-        if "step" not in (table.fieldnames or ["step"]):
-            raise ValueError("it has no column 'step'")
-        rows = list(table)
-        columns: dict[str, dict[str, list[float]]] = {}
-        for row in rows:
-            for name, value in row.items():
-                if name not in ("step", None) and value:
-                    column = columns.setdefault(name, {"step": [], "value": []})
-                    column["step"].append(int(row["step"]))
-                    column["value"].append(float(value))
+        with path.open(encoding="utf-8") as file:
+            # A killed fit can leave half a line.
+            table = csv.DictReader(line for line in file if line.endswith("\n"))
+            if "step" not in (table.fieldnames or ["step"]):
+                raise ValueError("it has no column 'step'")
+            for row in table:
+                for name, value in row.items():
+                    if name not in ("step", None) and value:
+                        column = columns.setdefault(name, {"step": [], "value": []})
+                        column["step"].append(step_number(row["step"]))
+                        column["value"].append(float(value))
     except (ValueError, KeyError, TypeError, csv.Error) as error:
-        raise UserError(f"{path} is not a table of metrics: {error}") from error
+        words = " ".join(str(error).split())
+        raise UserError(f"{path} is not a table of metrics: {words[:200]}") from error
     return columns
+
+
+def step_number(text: str) -> int:
+    """A number of steps; -1 where a value belongs to none.
+
+    Raises:
+        ValueError: It is none, or no fit has as many.
+    """
+    step = int(text)
+    if not -1 <= step < 2**53:
+        raise ValueError(f"{text[:40]!r} is no number of steps")
+    return step
 
 
 def next_version(parent: Path) -> int:

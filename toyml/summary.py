@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
 from toyml.errors import UserError
+from toyml.files import read_json
 
 Summary = dict[str, Any]
-DEEPEST = 50
-"""Lists within lists that a summary may hold; ours hold four."""
 NUMBER = (int, float)
 SCALAR = (*NUMBER, str, type(None))
 VERDICTS = ("holds", "fails", "refuted", "not applicable")
@@ -20,6 +18,8 @@ KINDS: dict[str, type | tuple[type, ...]] = {
     "steps": int,
     "seconds": NUMBER,
     "seconds_per_step": NUMBER,
+    "replicas": int,
+    "asked": int,
     "route": str,
     "environment": dict,
     "claims": list,
@@ -47,18 +47,14 @@ def read_summary(path: Path) -> Summary:
     Raises:
         UserError: The file is not JSON, or a key of ours holds what we never write.
     """
-    try:
-        text = path.read_text(encoding="utf-8") if path.exists() else "{}"
-        summary = json.loads(text, parse_constant=no_number)
-        if depth(summary) > DEEPEST:
-            raise ValueError(f"it is nested more than {DEEPEST} times")
-    except (ValueError, RecursionError) as error:
-        words = " ".join(str(error).split())
-        raise UserError(f"{path} is not readable as JSON: {words}") from error
+    summary = read_json(path) if path.exists() else {}
     if not isinstance(summary, dict):
         raise UserError(f"{path} is not a summary: it holds {type(summary).__name__}")
     for key, kind in KINDS.items():
-        if key in summary and not is_a(summary[key], kind):
+        if key not in summary:
+            continue
+        value = summary[key]
+        if not is_a(value, kind) or (isinstance(value, int | float) and value < 0):
             raise damaged(path, key)
     for value in summary.get("environment", {}).values():
         if not is_a(value, SCALAR):
@@ -79,36 +75,16 @@ def see_verdict(path: Path, verdict: Any) -> None:
     known = set(verdict) == set(VERDICT) and verdict["verdict"] in VERDICTS
     if not known or not all(is_a(verdict[key], kind) for key, kind in VERDICT.items()):
         raise damaged(path, "claims")
+    if verdict["tolerance"] is not None and not verdict["tolerance"] >= 0:
+        raise damaged(path, "claims")
     if endless:
         verdict["tolerance"] = math.inf
 
 
-def depth(value: Any) -> int:
-    """How many lists and dicts a value stands in at most.
-
-    Example:
-        >>> depth(1), depth([]), depth({"a": [1]})
-        (0, 1, 2)
-    """
-    level, found = [value], 0
-    while level := [v for v in level if isinstance(v, dict | list)]:
-        found += 1
-        level = [i for v in level for i in (v.values() if isinstance(v, dict) else v)]
-    return found
-
-
-def no_number(word: str) -> Any:
-    """What JSON has no number for.
-
-    Raises:
-        ValueError: Always.
-    """
-    raise ValueError(f"{word} is no number of JSON")
-
-
 def is_a(value: Any, kind: type | tuple[type, ...]) -> bool:
     """Whether a value is of a kind, and, if it is a number, one that a float can hold."""
-    if not isinstance(value, kind):
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
         return False
     if isinstance(value, float):
         return math.isfinite(value)

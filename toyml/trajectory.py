@@ -17,7 +17,9 @@ from __future__ import annotations
 import fcntl
 import io
 import json
+import math
 import os
+import struct
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -29,12 +31,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from toyml.errors import UserError
-from toyml.files import beside, first_free, replace, writing
+from toyml.files import beside, first_free, read_json, replace, writing
 
 FORMAT = 1
 
 AT_ONCE = 32_000_000
 """Most numbers that thinned snapshots hold together: 128 MB in float32."""
+
+LARGEST_ROW = 2**31 - 1
+"""Bytes of a row, as NumPy has it for a record."""
+MOST_AXES = 16
+BUFFER_TYPES = ("|b1", "|u1", "|i1", *(f"<{kind}" for kind in ("i2", "i4", "i8", "f2", "f4", "f8")))
+"""What a buffer may consist of: these tensors and arrays are the same numbers."""
+LAST = 2**53
+"""Steps are below this, so that a float holds each of them."""
+STEPS_AT_ONCE = 65_536
+MOST_CONSTANTS = 2**30
+"""Bytes of ``constants.npz``."""
 
 Shapes = Mapping[str, Sequence[int]]
 
@@ -216,23 +229,72 @@ def read_layout(path: Path) -> dict[str, Any]:
         UserError: It is missing, or no layout of this version.
     """
     try:
-        layout = json.loads(path.read_text(encoding="utf-8"))
-        names = {str(name) for name, _ in layout["parameters"]}
-        if layout["dtype"] not in ("<f4", "<f8"):
-            raise ValueError(f"dtype {layout['dtype']!r}; it has to be <f4 or <f8")
-        if len(names) != len(layout["parameters"]):
-            raise ValueError("a parameter name stands there twice")
-        if layout["format"] != FORMAT:
-            raise ValueError(f"format {layout['format']}, this version reads {FORMAT}")
-        for _, _, dtype in layout.get("buffers", []):
-            if np.dtype(dtype).kind not in "fiub":
-                raise ValueError(f"a buffer has dtype {dtype!r}; it has to be numbers")
-        record_type(layout)
+        layout = read_json(path)
     except FileNotFoundError as error:
         raise UserError(f"{path.parent} holds no trajectory (no {path.name})") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    try:
+        see_layout(layout)
+    except ValueError as error:
         raise UserError(f"{path} is not a trajectory layout: {error}") from error
     return dict(layout)
+
+
+def see_layout(layout: Any) -> None:
+    """See that a layout is one that can have been written.
+
+    Raises:
+        ValueError: It is not; the message says why.
+    """
+    if not isinstance(layout, dict) or not {"format", "dtype", "parameters", "extras"} <= {*layout}:
+        raise ValueError("it does not hold format, dtype, parameters and extras")
+    if layout["dtype"] not in ("<f4", "<f8"):
+        raise ValueError(f"dtype {short(layout['dtype'])}; it has to be <f4 or <f8")
+    if type(layout["format"]) is not int or layout["format"] != FORMAT:
+        raise ValueError(f"format {short(layout['format'])}, this version reads {FORMAT}")
+    extras, buffers = layout["extras"], layout.get("buffers", [])
+    if not isinstance(extras, list) or not all(isinstance(e, str) for e in extras):
+        raise ValueError(f"extras {short(extras)}; they have to be names")
+    if len({*extras, "step", "parameters", "buffers"}) != len(extras) + 3:
+        raise ValueError("a field stands there twice")
+    width = np.dtype(layout["dtype"]).itemsize * (1 + len(extras))
+    size = 8 + width * numbers_in(layout["parameters"], 2) + 8 * numbers_in(buffers, 3)
+    if size > LARGEST_ROW:
+        raise ValueError(f"a row of it would have {short(size)} bytes")
+    if len({entry[0] for entry in (*layout["parameters"], *buffers)}) != len(
+        layout["parameters"]
+    ) + len(buffers):
+        raise ValueError("a name stands there twice")
+
+
+def numbers_in(entries: Any, length: int) -> int:
+    """How many numbers the entries [name, shape] or [name, shape, dtype] of a layout stand for.
+
+    An axis of length 0 counts as 1: the others are allocated with it.
+
+    Raises:
+        ValueError: An entry is none.
+    """
+    if not isinstance(entries, list):
+        raise ValueError(f"{short(entries)} is no list of names and shapes")
+    count = 0
+    for entry in entries:
+        if not isinstance(entry, list) or len(entry) != length or not isinstance(entry[0], str):
+            raise ValueError(f"{short(entry)} is no name with its shape")
+        shape = entry[1]
+        if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
+            raise ValueError(f"the shape of {short(entry[0])} is {short(shape)}")
+        if len(shape) > MOST_AXES:
+            raise ValueError(f"{short(entry[0])} has {len(shape)} axes")
+        if length > 2 and entry[2] not in BUFFER_TYPES:
+            raise ValueError(f"{short(entry[0])} has dtype {short(entry[2])}; it has to be numbers")
+        count += math.prod(max(n, 1) for n in shape)
+    return count
+
+
+def short(value: Any) -> str:
+    """A value in few letters."""
+    text = ascii(value) if not isinstance(value, int) or abs(value) < 10**40 else "10**40 or more"
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def field_names(layout: Mapping[str, Any]) -> list[str]:
@@ -279,15 +341,19 @@ class Trajectory:
         self._constants = folder / "constants.npz"
         self._record = record_type(layout)
         rows = folder / "rows.bin"
-        count = rows.stat().st_size // self._record.itemsize if rows.exists() else 0
-        self._rows: NDArray[np.void] = (
-            np.memmap(rows, self._record, "r", shape=(count,))
-            if count
-            else np.zeros(0, self._record)
-        )
-        self.steps: NDArray[np.int64] = np.ascontiguousarray(self._rows["step"])
-        if (self.steps[:1] < 0).any() or (np.diff(self.steps) <= 0).any():
-            raise UserError(f"{rows} is damaged: its steps do not increase")
+        try:
+            count = rows.stat().st_size // self._record.itemsize if rows.exists() else 0
+            self._rows: NDArray[np.void] = (
+                np.memmap(rows, self._record, "r", shape=(count,))
+                if count
+                else np.zeros(0, self._record)
+            )
+        except (OSError, ValueError, OverflowError) as error:
+            raise UserError(f"{rows} cannot be read: {error}") from error
+        try:
+            self.steps = increasing(self._rows)
+        except ValueError as error:
+            raise UserError(f"{rows} is damaged: {error}") from error
         self.parameters = _Fields(self._rows["parameters"], self.shapes)
         self.fewest: int | None = None
 
@@ -304,6 +370,14 @@ class Trajectory:
             option = "gradients" if name == "gradients" else "optimizer_state"
             raise UserError(f"{name} was not recorded; set {option}: true on the Recorder")
         return _Fields(self._rows[name], self.shapes)
+
+    def scalar_name(self, column: int) -> str:
+        """The name of a scalar parameter by its place in the row, such as ``"0.weight[0,1]"``."""
+        for name, place, shape in spans(self.shapes):
+            if column < place.stop:
+                inside = np.unravel_index(column - place.start, shape) if shape else ()
+                return f"{name}[{','.join(map(str, inside))}]" if shape else name
+        raise IndexError(f"there is no parameter {column}")
 
     def index(self, step: int) -> int:
         """Position of the snapshot taken after ``step`` updates.
@@ -335,7 +409,8 @@ class Trajectory:
             flat = np.array(self._rows["buffers"][indices])
             shapes = {name: shape for name, (shape, _) in self.buffers.items()}
             for name, place, shape in spans(shapes):
-                values = flat[:, place].reshape(-1, *shape).astype(self.buffers[name][1])
+                with np.errstate(all="ignore"):  # of a damaged row anything may come
+                    values = flat[:, place].reshape(-1, *shape).astype(self.buffers[name][1])
                 found[name] = torch.from_numpy(values)
         return found
 
@@ -349,10 +424,10 @@ class Trajectory:
         if not self._constants.exists():
             return {}
         try:
-            with np.load(self._constants, allow_pickle=False) as file:
-                return {name: torch.from_numpy(file[name]) for name in file.files}
-        except (ValueError, OSError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-            raise UserError(f"{self._constants} is damaged: {error}") from error
+            return read_arrays(self._constants)
+        except (*(ValueError, OSError, KeyError, TypeError, EOFError), *UNZIP_ERRORS) as error:
+            words = " ".join(str(error).split()) or type(error).__name__
+            raise UserError(f"{self._constants} is damaged: {words}") from error
 
     def at(self, step: int) -> dict[str, Tensor]:
         """The parameters after ``step`` updates.
@@ -400,6 +475,59 @@ class Trajectory:
         if len(chosen) < len(self):
             self.fewest = min(self.fewest or len(chosen), len(chosen))
         return chosen
+
+
+def increasing(rows: NDArray[np.void]) -> NDArray[np.int64]:
+    """The steps of rows [t], looked at piece by piece: a file may have terabytes of nothing.
+
+    Raises:
+        ValueError: They do not increase.
+    """
+    pieces, last = [np.zeros(0, np.int64)], -1
+    for start in range(0, len(rows), STEPS_AT_ONCE):
+        steps = np.ascontiguousarray(rows["step"][start : start + STEPS_AT_ONCE])
+        if steps[0] <= last or steps[-1] >= LAST or (steps[1:] <= steps[:-1]).any():
+            raise ValueError("its steps do not increase")
+        pieces.append(steps)
+        last = int(steps[-1])
+    return np.concatenate(pieces)
+
+
+UNZIP_ERRORS = (zipfile.BadZipFile, NotImplementedError, RuntimeError, struct.error, SyntaxError)
+"""What Python's reader of archives, and NumPy's of headers, raise about damaged ones."""
+
+
+def read_arrays(path: Path) -> dict[str, Tensor]:
+    """Arrays by name, as ``np.savez`` writes them; no larger ones than the file itself.
+
+    Raises:
+        ValueError: There is something else in it.
+    """
+    readers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    if path.stat().st_size > MOST_CONSTANTS:
+        raise ValueError(f"it has more than {MOST_CONSTANTS:,} bytes")
+    found: dict[str, Tensor] = {}
+    with zipfile.ZipFile(path) as archive:
+        if sum(member.file_size for member in archive.infolist()) > path.stat().st_size:
+            raise ValueError("its arrays are larger than the file")
+        for member in archive.infolist():
+            with archive.open(member) as file:
+                version = np.lib.format.read_magic(file)
+                if version not in readers:
+                    raise ValueError(f"{short(member.filename)} has format {version}")
+                shape, transposed, dtype = readers[version](file)
+                name = member.filename.removesuffix(".npy")
+                numbers_in([[name, list(shape), dtype.str]], 3)
+                data = file.read()
+                if len(data) != dtype.itemsize * math.prod(shape):
+                    raise ValueError(f"{short(name)} is not whole")
+                order: Any = "F" if transposed else "C"
+                values = np.ndarray(shape, dtype, bytearray(data), order=order)
+                found[name] = torch.from_numpy(values.copy(order="C"))
+    return found
 
 
 def spans(shapes: Shapes) -> Iterator[tuple[str, slice, tuple[int, ...]]]:

@@ -49,8 +49,8 @@ def test_every_side_sees_the_same_grid() -> None:
 
 
 @needs_compiler
-def test_the_other_column_is_not_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+@pytest.mark.usefixtures("kernels")
+def test_the_other_column_is_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(points, "WORTH_COMPILING", 0)
     problem = landscape.CASES[2].problem(3)
     assert landscape.kernel_of(problem) is not None

@@ -19,7 +19,7 @@ import torch
 import yaml
 
 from tests.conftest import ROOT, plain_loop
-from toyml import Run
+from toyml import Run, cli
 from toyml.cli import StrictError, main
 from toyml.errors import UserError
 from toyml.run import lookup
@@ -623,3 +623,44 @@ def test_a_killed_fit_loses_no_recorded_step() -> None:
     assert run.status == f"unfinished at step {run.trajectory.steps[-1]}"
     main(["report", str(run.folder)])
     assert "Unfinished: stopped at step" in (run.folder / "report.html").read_text()
+
+
+# -- matplotlib's own files ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["MPLCONFIGDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"])
+def test_matplotlib_reads_nothing_that_another_user_may_write(
+    name: str, kernels: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "matplotlib")
+    for other in ("MPLCONFIGDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(other, str(kernels / "private"))
+    if name != "MPLCONFIGDIR":
+        monkeypatch.delenv("MPLCONFIGDIR")
+    cli.notes.clear()
+    cli.settle_matplotlib()
+    assert cli.notes == []
+    assert os.environ.get("MPLCONFIGDIR") in (None, str(kernels / "private"))
+    open_to_others = kernels / "shared"
+    open_to_others.mkdir()
+    open_to_others.chmod(0o1777)
+    monkeypatch.setenv(name, str(open_to_others / "below"))
+    cli.settle_matplotlib()
+    assert len(cli.notes) == 1
+    assert f"({open_to_others}: other users may write to it)" in cli.notes.pop()
+    own = Path(os.environ["MPLCONFIGDIR"])
+    assert own.stat().st_mode & 0o777 == 0o700
+    assert list(own.iterdir()) == []
+
+
+def test_list_reads_the_beginning_of_plain_files_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "configs"
+    folder.mkdir()
+    (folder / "a.yaml").write_text("# Why?\nmodel: 1\n")
+    os.truncate(folder / "a.yaml", 2**42)
+    os.mkfifo(folder / "b.yaml")
+    (folder / "c.yaml").mkdir()
+    assert [e.question for e in main(["list", str(folder)])] == ["Why?"]  # type: ignore[attr-defined]
+    assert "Why?" in capsys.readouterr().out

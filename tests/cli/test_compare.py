@@ -236,3 +236,22 @@ def test_the_window_holds_all_paths_but_not_what_diverges() -> None:
     assert xs[0] < -50 < 6 < xs[-1] < 100
     assert ys[0] < -3 < 2 < ys[-1]
     assert np.ptp(xs) == pytest.approx(np.ptp(ys))
+
+
+def test_a_figure_that_cannot_be_drawn_is_left_out(tmp_path: Path) -> None:
+    folder = made(tmp_path)
+    (folder / "metrics.csv").write_text("step,a\n0,1e308\n1,-1e308\n2,inf\n")
+    found = compare(folder, folder)
+    assert [line for line in found.left_out if "“metrics” is left out" in line]
+    assert found.page.exists()
+    assert "metrics.svg" not in {path.name for path in found.page.parent.glob("figures/*")}
+
+
+def test_parameters_near_the_end_of_all_numbers_are_compared(tmp_path: Path) -> None:
+    folder, other = made(tmp_path), made(tmp_path, lr=0.2)
+    path = other / "trajectory/rows.bin"
+    rows = np.fromfile(path, np.dtype([("step", "<i8"), ("parameters", "<f8", (2,))]))
+    rows["parameters"][5:] = [[1e308, -np.inf]]
+    rows["parameters"][9:] = np.nan
+    rows.tofile(path)
+    assert compare(folder, other).parted["run/version_1"].first is not None

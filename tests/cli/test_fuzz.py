@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
+import os
 import shutil
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -413,3 +416,248 @@ def test_many_damaged_runs_are_reported_or_refused(
     whole: Path, here: Path, damage: tuple[str, Callable[[bytes], bytes]]
 ) -> None:
     reported_or_refused(whole, here, damage)
+
+
+# -- files that somebody made up -------------------------------------------------------------------
+
+NASTY: list[Any] = [
+    *(None, True, False, 0, -1, -0.5, 1e308, -1e308, 5e-324, 0.1, 2**31, 2**53, 2**63 - 1, 2**63),
+    *(10**299, 10**400, "", "x", "nan", "-inf", "1e400", "$\\frac{", "<b>&", "\ud800", "a\nb"),
+    *("\x1b]0;x\x07", "x" * 5000, [], {}, [[1, 2]], [None], [-1], [4294967296] * 2, ["a", [1]]),
+    *({"a": {"b": 1}}, [2**63 - 1, 2], [[["a"]]], {"class_path": "os.system"}, {"": ""}),
+]
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The way to every value inside a value."""
+    yield path
+    items: Any = value.items() if isinstance(value, dict) else ()
+    for key, inner in enumerate(value) if isinstance(value, list) else items:
+        yield from places(inner, (*path, key))
+
+
+def changed(value: Any, place: tuple[Any, ...], new: Any) -> Any:
+    """A value with another one at a place inside it, or without it (``...``)."""
+    if not place:
+        return None if new is ... else new
+    key, *rest = place
+    copy = value.copy()
+    if not rest and new is ...:
+        del copy[key]
+    else:
+        copy[key] = changed(copy[key], tuple(rest), new)
+    return copy
+
+
+@st.composite
+def nasty_values(draw: Callable[..., Any]) -> Callable[[Any], Any]:
+    """What becomes of a nested value: one to three of its parts replaced, or lost."""
+    changes = draw(
+        st.lists(
+            st.tuples(st.floats(0, 1, exclude_max=True), st.sampled_from([*NASTY, ...])),
+            min_size=1,
+            max_size=3,
+        )
+    )
+
+    def change(value: Any) -> Any:
+        for share, new in changes:
+            found = [*places(value)]
+            value = changed(value, found[int(share * len(found))], new)
+        return value
+
+    return change
+
+
+# A large integer in each of YAML's ways, nesting, aliases; as a value, a seed, a key, an item.
+DIGITS = [
+    "0x" + "f" * 5000,
+    "0" + "7" * 5000,
+    "9" * 5000,
+    ":".join(["1"] * 2500),
+    "0b" + "1" * 5000,
+]
+DEEP = ["[" * 400 + "]" * 400, "{a: " * 400 + "1" + "}" * 400, "[" * 60 + "]" * 60]
+ODD = [
+    *(*DIGITS, *DEEP, ":".join(["59"] * 400) + ".0", "!!set {a, b}", "!!binary YQ==", "2001-01-01"),
+    *("!!pairs [a: 1]", "!!python/name:os.system", "&a [*a]", "0x" + "f" * 300, ".nan", "-.inf"),
+]
+WHERE = [
+    *("x: {}\n", "seed_everything: {}\n", "? {}\n: 1\n", "threads: {}\n", "optimizer: {}\n"),
+    *("model: {}\n", "data: {}\n", "trainer: {}\n", "trainer: {{max_steps: {}}}\n", "x: [1, {}]\n"),
+]
+CONFIGS = st.one_of(
+    st.tuples(st.sampled_from(WHERE), st.sampled_from(ODD)).map(
+        lambda t: lambda text: text + t[0].format(t[1])
+    ),
+    nasty_values().map(
+        lambda change: lambda text: yaml.safe_dump(change(yaml.safe_load(text)), sort_keys=False)
+    ),
+)
+SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="{}pt" height="{}pt"><rect/></svg>'
+PICTURES = st.one_of(
+    st.tuples(*[st.sampled_from(["1e400", "9" * 400, "0", "-1", "1.2.3", "300"])] * 2).map(
+        lambda sides: SVG.format(*sides)
+    ),
+    st.sampled_from(["<svg " * 50_000, "<svg" + ' width="' * 30_000, "<svg" + " " * 249_000]),
+)
+CELLS = st.sampled_from(
+    [*("", "1", "0.5", "-1", "1e400", "nan", "-inf", "x", "9" * 400, "9" * 5000, str(2**53)), '"a']
+)
+TABLES = st.tuples(
+    st.lists(st.sampled_from(["loss", "step", "$\\frac{", "\x1b[1m", "", "a b"]), max_size=4),
+    st.lists(st.lists(CELLS, max_size=5).map(",".join), max_size=5),
+).map(lambda t: "\n".join([",".join(["step", *t[0]]), *t[1]]) + "\n")
+SIZES = st.sampled_from([2**20, 2**31, 2**33, 2**42])
+
+
+def bombs(kind: int) -> bytes:
+    """An archive of arrays that ``constants.npz`` never is."""
+    memory = io.BytesIO()
+    header = "{'descr': '<f8', 'fortran_order': False, 'shape': (%d,), }"
+    large = b"\x93NUMPY\x01\x00\x76\x00" + (header % 10**13).encode().ljust(117) + b"\n"
+    with zipfile.ZipFile(
+        memory, "w", zipfile.ZIP_DEFLATED if kind == 1 else zipfile.ZIP_STORED
+    ) as a:
+        a.writestr("a.npy", [large, bytes(10**7), large[:20], b""][kind % 4])
+    return memory.getvalue()
+
+
+def archived(array: Any) -> bytes:
+    """An archive of one array."""
+    memory = io.BytesIO()
+    np.savez(memory, a=array)
+    return memory.getvalue()
+
+
+ARRAYS = st.one_of(
+    st.integers(0, 3).map(bombs),
+    st.sampled_from(
+        [
+            np.array([{}], object),
+            np.array(["a"]),
+            np.zeros((3, 0)),
+            np.array(1j),
+            np.array(7.0),
+            np.zeros((2, 3), order="F"),
+            np.zeros(2, ">f8"),
+            np.array([True]),
+        ]
+    ).map(archived),
+)
+
+
+@st.composite
+def hostile_files(draw: Callable[..., Any]) -> tuple[str, Callable[[Path], object]]:
+    """A file of a run, and what writes another one in its place."""
+    name = draw(st.sampled_from([*HOSTILE]))
+    return name, draw(HOSTILE[name])
+
+
+def text(change: Callable[[str], str]) -> Callable[[Path], object]:
+    """What rewrites a text."""
+    return lambda path: path.write_bytes(
+        change(path.read_text(encoding="utf-8")).encode(errors="surrogatepass")
+    )
+
+
+def of_json(change: Callable[[Any], Any]) -> Callable[[Path], object]:
+    """What rewrites a JSON file."""
+    return text(lambda content: json.dumps(change(json.loads(content))))
+
+
+def other(content: str | bytes) -> Callable[[Path], object]:
+    """What puts something else in the place of a file."""
+    data = content.encode() if isinstance(content, str) else content
+    return lambda path: path.write_bytes(data)
+
+
+def sparse(size: int) -> Callable[[Path], object]:
+    """What makes a file as large as that, without a byte on the disk."""
+    return lambda path: os.truncate(path, size)
+
+
+@st.composite
+def rows(draw: Callable[..., Any]) -> Callable[[Path], object]:
+    """What writes steps and numbers of any kind into ``rows.bin``."""
+    kinds = [0.0, -1.0, 1e308, -1e308, 5e-324, float("nan"), float("inf"), float("-inf")]
+    numbers = draw(st.lists(st.sampled_from(kinds), min_size=3, max_size=39))
+    steps = draw(st.lists(st.integers(0, 20) | st.sampled_from([2**53, 2**63 - 1, -1]), max_size=5))
+
+    def write(path: Path) -> None:
+        record = np.dtype([("step", "<i8"), ("parameters", "<f8", (3,))])
+        held = np.fromfile(path, record)
+        flat = held["parameters"].ravel()
+        flat[: len(numbers)] = numbers
+        held["parameters"] = flat.reshape(-1, 3)
+        held["step"][: len(steps)] = sorted(steps)
+        held.tofile(path)
+
+    return write
+
+
+HOSTILE: dict[str, st.SearchStrategy[Callable[[Path], object]]] = {
+    "trajectory/layout.json": nasty_values().map(of_json) | SIZES.map(sparse),
+    "summary.json": nasty_values().map(of_json) | SIZES.map(sparse),
+    "config.yaml": CONFIGS.map(text) | SIZES.map(sparse),
+    "metrics.csv": TABLES.map(other) | SIZES.map(sparse),
+    "trajectory/rows.bin": rows() | SIZES.map(sparse),
+    "trajectory/constants.npz": ARRAYS.map(other),
+    **{
+        f"figures/{name}.json": nasty_values().map(of_json) | SIZES.map(sparse)
+        for name in ("curves", "another")
+    },
+    "figures/another.svg": PICTURES.map(other) | SIZES.map(sparse),
+    "figures/another.png": st.binary(max_size=40).map(other) | SIZES.map(sparse),
+}
+
+
+def read_or_refused(
+    whole: Path, here: Path, files: list[tuple[str, Callable[[Path], object]]]
+) -> None:
+    """``compare``, ``report`` and ``list`` do what they are for, or say in one line why not."""
+    sweep(here)
+    run = here / "perceptron/version_0"
+    shutil.copytree(whole, run)
+    (run / "report.html").unlink()
+    for name, change in files:
+        path = run / name
+        if not path.exists() or path.stat().st_size < 2**20:  # one terabyte is enough
+            change(path)
+    if "figures/another.svg" in dict(files):
+        (run / "figures/another.png").unlink()  # it would stand for a large one
+    for words in (
+        ["compare", str(whole), str(run), str(run), "--out=out"],
+        ["report", str(run)],
+        ["list", str(run)],
+    ):
+        status, lines = typed(words)
+        assert status in (0, 2), lines
+        event(f"{words[0]}: {status}")
+        if status == 2:
+            assert len(lines) == 1, lines
+            assert lines[0].startswith("toyml: error: ")
+            assert len(lines[0]) < 600, len(lines[0])
+
+
+FEW = st.lists(hostile_files(), min_size=1, max_size=2)
+
+
+@pytest.mark.usefixtures("coarse")
+@given(FEW)
+@tries(6)
+def test_a_hostile_run_is_read_or_refused(
+    whole: Path, here: Path, files: list[tuple[str, Callable[[Path], object]]]
+) -> None:
+    read_or_refused(whole, here, files)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+@pytest.mark.usefixtures("coarse")
+@given(FEW)
+@tries(500)
+def test_many_hostile_runs_are_read_or_refused(
+    whole: Path, here: Path, files: list[tuple[str, Callable[[Path], object]]]
+) -> None:
+    read_or_refused(whole, here, files)

@@ -6,15 +6,15 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from tests.compiled.test_kernel import LOSSES, needs_compiler, problem
+from tests.conftest import kernels_of_their_own
 from toyml.compiled import NotCompilable, compile_losses
 
 pytestmark = needs_compiler
 
 
 @pytest.fixture(scope="module", autouse=True)
-def private_cache(tmp_path_factory: pytest.TempPathFactory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+def private_cache():
+    with pytest.MonkeyPatch.context() as patch, kernels_of_their_own(patch):
         yield
 
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from toyml.compiled import Kernel, NotCompilable, Result, compile_training
+from tests.conftest import kernels_of_their_own
+from toyml.compiled import NotCompilable, Result, compile_training
 from toyml.compiled.compiler import find_compiler
 
 Rule = Callable[[nn.Module], torch.optim.Optimizer]
@@ -62,9 +63,8 @@ RULES: dict[str, Rule] = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def private_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+def private_cache():
+    with pytest.MonkeyPatch.context() as patch, kernels_of_their_own(patch):
         yield
 
 
@@ -615,75 +615,3 @@ class TestRefusals:
         optimizer.register_step_post_hook(lambda *_: None)
         with pytest.raises(NotCompilable, match="Adam has hooks"):
             compile_training(net, nn.MSELoss(), optimizer, 4)
-
-
-def kernel_of(net: nn.Module) -> Kernel:
-    return compile_training(net, nn.MSELoss(), RULES["sgd"](net), 4)
-
-
-class TestCompiler:
-    def test_a_compiler_that_is_not_there(self, monkeypatch):
-        monkeypatch.setenv("CC", "/nonexistent/cc")
-        with pytest.raises(NotCompilable, match="the C compiler CC=/nonexistent/cc cannot be run"):
-            kernel_of(nn.Linear(2, 1))
-
-    def test_no_compiler_on_the_path(self, monkeypatch, tmp_path):
-        monkeypatch.delenv("CC", raising=False)
-        monkeypatch.setenv("PATH", str(tmp_path))
-        with pytest.raises(NotCompilable, match=r"no C compiler \(cc, gcc, clang\) found"):
-            kernel_of(nn.Linear(2, 1))
-
-    def test_a_compiler_that_fails(self, monkeypatch, tmp_path):
-        fake = tmp_path / "cc"
-        fake.write_text(
-            '#!/bin/sh\n[ "$1" = --version ] && echo 1 && exit\necho "x.c: error: no" >&2\nexit 1\n'
-        )
-        fake.chmod(0o755)
-        monkeypatch.setenv("CC", str(fake))
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-        with pytest.raises(NotCompilable, match=r"cc failed: x\.c: error: no"):
-            kernel_of(nn.Linear(2, 1))
-        assert list((tmp_path / "toyml" / "kernels").iterdir()) == []
-
-    @needs_compiler
-    def test_hyper_parameters_share_a_kernel_and_sizes_do_not(self, monkeypatch, tmp_path):
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-        first = kernel_of(nn.Linear(2, 1))
-        assert not first.cached
-        assert first.compile_seconds > 0
-        net = nn.Linear(2, 1)
-        optimizer = torch.optim.SGD(net.parameters(), lr=7.0)
-        second = compile_training(net, nn.MSELoss(), optimizer, 4)
-        assert second.cached
-        assert second.compile_seconds == 0
-        assert not kernel_of(nn.Linear(3, 1)).cached
-
-    @needs_compiler
-    def test_the_cache_is_private_and_a_damaged_library_is_made_anew(self, monkeypatch, tmp_path):
-        good, damaged = tmp_path / "good", tmp_path / "damaged"
-        monkeypatch.setenv("XDG_CACHE_HOME", str(good))
-        kernel_of(nn.Linear(2, 1))
-        folder = good / "toyml" / "kernels"
-        assert folder.stat().st_mode & 0o777 == 0o700
-        assert sorted(path.suffix for path in folder.iterdir()) == [".c", ".so"]
-        (library,) = folder.glob("*.so")
-        monkeypatch.setenv("XDG_CACHE_HOME", str(damaged))
-        copied = damaged / "toyml" / "kernels" / library.name
-        copied.parent.mkdir(parents=True)
-        copied.write_bytes(library.read_bytes()[:100])
-        assert not kernel_of(nn.Linear(2, 1)).cached
-        assert copied.read_bytes()[:100] == library.read_bytes()[:100]
-        assert copied.stat().st_size > 100
-        assert kernel_of(nn.Linear(2, 1)).cached
-
-    @needs_compiler
-    def test_a_folder_that_others_may_write_to_is_not_used(self, monkeypatch, tmp_path):
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-        folder = tmp_path / "toyml" / "kernels"
-        folder.mkdir(parents=True)
-        folder.chmod(0o777)
-        net, loss, x, y = problem("sigmoid", "mse", torch.float64)
-        kernel = compile_training(net, loss, RULES["sgd"](net), len(x))
-        assert not kernel.cached
-        assert kernel.run(x, y, 3).steps_done == 3
-        assert list(folder.iterdir()) == []

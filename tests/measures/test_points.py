@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -19,9 +21,8 @@ LOSSES = {
 
 
 @pytest.fixture
-def compiling(tmp_path, monkeypatch: pytest.MonkeyPatch) -> list[object]:
+def compiling(kernels: Path, monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """Every call is worth compiling; the list holds what each came to."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(points, "WORTH_COMPILING", 0)
     made: list[object] = []
     real = points._kernel

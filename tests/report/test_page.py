@@ -196,6 +196,34 @@ def test_a_png_tells_its_size_in_css_pixels():
     assert item.source.startswith("data:image/png;base64,")
 
 
+NO_SIZES = {
+    "tags without an end": "<svg " * 50_000,
+    "widths without an end": "<svg" + ' width="' * 30_000,
+    "spaces": "<svg" + " " * 249_000,
+    "too large for a float": SVG.replace("360pt", "1e400pt"),
+    "of 400 digits": SVG.replace("360pt", "9" * 400 + "pt"),
+    "wider than any": SVG.replace("360pt", "99999pt"),
+    "nothing": SVG.replace("360pt", "0pt"),
+    "two points": SVG.replace("360pt", "1.2.3pt"),
+    "below zero": SVG.replace("360pt", "-360pt"),
+    "in a later tag": '<svg><svg width="360pt" height="180pt"></svg></svg>',
+}
+
+
+@pytest.mark.parametrize("kind", NO_SIZES)
+def test_an_svg_without_sizes_is_refused_at_once(kind):
+    assert SVG.count("360pt") == 1
+    with pytest.raises(ValueError, match="of a size that is none"):
+        FigureItem("t", "c", "a", svg=NO_SIZES[kind]).size  # noqa: B018
+
+
+@pytest.mark.parametrize("sides", [bytes(8), b"\xff" * 8, b"\x00\x00\x04\x00"])
+def test_a_png_without_sizes_is_refused(sides):
+    header = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + sides
+    with pytest.raises(ValueError, match="of a size that is none"):
+        FigureItem("t", "c", "a", png=header).size  # noqa: B018
+
+
 @pytest.mark.parametrize(
     ("make", "why"),
     [

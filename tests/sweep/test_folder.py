@@ -30,6 +30,7 @@ from toyml.sweep.folder import (
     done,
     joined,
     part_path,
+    read_table,
     save_part,
     write_parquet,
 )
@@ -275,3 +276,31 @@ def test_a_stopped_process_keeps_its_parts(tmp_path: Path, number: int) -> None:
     sweep = Sweep(folder)
     assert sweep.finished
     assert sweep.table["seed"].to_list() == list(range(1000))
+
+
+def test_a_table_of_too_many_rows_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / TABLE
+    pl.select(pl.repeat(0, 50_000_001, dtype=pl.Int8, eager=False).alias("a")).write_parquet(path)
+    assert path.stat().st_size < 1_000_000
+    with pytest.raises(UserError, match="is said to have 50,000,001 rows"):
+        read_table(path)
+    os.truncate(path, 2**42)
+    with pytest.raises(UserError, match="is damaged: it has 4,398,046,511,104 bytes"):
+        read_table(path)
+
+
+def test_a_table_that_polars_panics_over_is_one_line(
+    tmp_path: Path, monkeypatch: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def panic(*_: object, **__: object) -> None:
+        os.write(2, b"thread panicked\nnote: a backtrace\n")
+        raise pl.exceptions.PanicException("index out of bounds")
+
+    write_parquet(tmp_path / TABLE, pl.DataFrame({"a": [1]}))
+    assert read_table(tmp_path / TABLE)["a"].to_list() == [1]
+    monkeypatch.setattr(pl, "read_parquet", panic)
+    with pytest.raises(UserError, match="is not readable: index out of bounds"):
+        read_table(tmp_path / TABLE)
+    assert capfd.readouterr().err == ""
+    os.write(2, b"heard again")
+    assert capfd.readouterr().err == "heard again"

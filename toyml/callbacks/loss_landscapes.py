@@ -168,13 +168,12 @@ def two_parameters(run: Run) -> tuple[str, str]:
     Raises:
         NotApplicable: There are more or fewer, or the start was not recorded.
     """
-    shapes = run.trajectory.shapes
-    names = measures.scalar_names({k: torch.zeros(1, *shape) for k, shape in shapes.items()})
-    if len(names) != 2:
-        raise NotApplicable(f"a landscape of all parameters needs two; the net has {len(names)}")
+    count = run.trajectory.parameters.flat.shape[1]
+    if count != 2:
+        raise NotApplicable(f"a landscape of all parameters needs two; the net has {count}")
     if not len(run.trajectory) or run.trajectory.steps[0] != 0:
         raise NotApplicable("the start of the path was not recorded")
-    return names[0], names[1]
+    return run.trajectory.scalar_name(0), run.trajectory.scalar_name(1)
 
 
 def make_panel(path: Run, name: str, loss: nn.Module, surface: NDArray[np.float64]) -> Panel:

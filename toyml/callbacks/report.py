@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,12 +17,16 @@ from toyml.callbacks.answer import Answer, Prose
 from toyml.callbacks.errands import wait
 from toyml.callbacks.figure import replicas_of
 from toyml.callbacks.stage import scene
+from toyml.files import read_bytes, read_json
 from toyml.report.page import FigureItem, MetricRow, Page, VerdictRow, tally, write
 from toyml.run import Run
 from toyml.terminal import format_value, plain
 
 LARGE = 250_000
 """Bytes of an SVG beyond which the page takes the PNG."""
+
+LARGEST = 64_000_000
+"""Bytes of a picture that the page takes at all."""
 
 COLORS = {"holds": "green", "refuted": "cyan", "fails": "bold white on red"}
 
@@ -170,20 +172,22 @@ def drawn_figure(path: Path) -> FigureItem:
         LeftOut: It was left out when it was drawn, or its files are damaged.
     """
     try:
-        words = json.loads(path.read_text(encoding="utf-8"))
+        words = read_json(path)
+        if not isinstance(words, dict) or not all(isinstance(w, str) for w in words.values()):
+            raise ValueError("it holds no words by name")
         if "left_out" in words:
             raise LeftOut(words["left_out"])
         svg, png = (path.with_suffix(f".{kind}") for kind in ("svg", "png"))
         small = svg.exists() and svg.stat().st_size <= LARGE
         item = FigureItem(
-            title=str(words["title"]),
-            caption=str(words["caption"]),
-            alt=str(words["alt"]),
-            svg=svg.read_text(encoding="utf-8") if small or not png.exists() else None,
-            png=None if small else png.read_bytes(),
+            title=words["title"],
+            caption=words["caption"],
+            alt=words["alt"],
+            svg=read_bytes(svg, LARGEST).decode() if small or not png.exists() else None,
+            png=None if small else read_bytes(png, LARGEST),
         )
         _ = item.size  # a picture without one could not be put on the page
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, struct.error) as error:
+    except (OSError, ValueError, KeyError) as error:
         raise LeftOut(f"its files are damaged ({' '.join(str(error).split())})") from error
     return item
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from toyml import measures, reference
+from toyml import reference
 from toyml.claims.claim import (
     Equals,
     NotApplicable,
@@ -122,20 +122,19 @@ def summed_up(
     run: Run, gaps: NDArray[np.float64], worst: NDArray[np.int64], limit: float
 ) -> Beside:
     """Name the steps and parameters."""
-    shapes, steps = run.trajectory.shapes, run.trajectory.steps
-    names = measures.scalar_names({k: torch.zeros(1, *shape) for k, shape in shapes.items()})
+    steps, name = run.trajectory.steps, run.trajectory.scalar_name
     each = gaps.max(1)
     top = int(each.argmax())
     different, beyond = np.flatnonzero(each > 0), np.flatnonzero(each > limit)
     return Beside(
         steps=steps,
-        deviations=dict(zip(shapes, gaps.T, strict=True)),
+        deviations=dict(zip(run.trajectory.shapes, gaps.T, strict=True)),
         largest=float(each[top]),
         at_step=int(steps[top]),
-        parameter=names[worst[top]],
+        parameter=name(worst[top]),
         differs_at=int(steps[different[0]]) if len(different) else None,
         parts_at=int(steps[beyond[0]]) if len(beyond) else None,
-        parts_in=names[worst[beyond[0]]] if len(beyond) else None,
+        parts_in=name(worst[beyond[0]]) if len(beyond) else None,
         tolerance=limit,
         dtype=str(run.trajectory.parameters.flat.dtype),
     )

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import argparse
 import atexit
+import errno
 import io
 import os
 import re
+import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
@@ -20,6 +23,7 @@ from typing import NoReturn
 
 from toyml import __version__
 from toyml.errors import UserError
+from toyml.files import cache_home, open_private
 from toyml.messages import did_you_mean
 from toyml.terminal import plain
 
@@ -148,6 +152,8 @@ def main(args: Sequence[str] | None = None) -> object:
         SystemExit: After ``--help`` and ``--version``, and for words argparse does not know.
     """
     words = list(sys.argv[1:] if args is None else args)
+    if words and words[0] in (*TRAINER_COMMANDS, "sweep", "report", "compare"):
+        settle_matplotlib()
     if words and words[0] in TRAINER_COMMANDS:
         from toyml.cli.trainer import run_trainer
 
@@ -179,6 +185,41 @@ def main(args: Sequence[str] | None = None) -> object:
     return None
 
 
+notes: list[str] = []
+"""What is said at the end of a command that did what it was asked to."""
+
+
+def settle_matplotlib() -> None:
+    """Let matplotlib read settings and fonts only from where nobody else can put others.
+
+    It looks for them when it is imported; where it would look in a folder that another user may
+    write to, it gets a temporary one.
+    """
+    if "matplotlib" in sys.modules:
+        return
+    given = os.environ.get("MPLCONFIGDIR")
+    try:
+        if given:
+            places = [Path(given)]
+        elif sys.platform.startswith(("linux", "freebsd")):
+            config = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111
+            places = [cache_home() / "matplotlib", Path(config) / "matplotlib"]
+        else:
+            places = [Path(os.path.expanduser("~/.matplotlib"))]  # noqa: PTH111
+        for place in places:
+            os.close(open_private(place.absolute()))
+            if not os.access(place, os.W_OK):
+                raise PermissionError(errno.EACCES, "it cannot be written to", str(place))
+    except OSError as error:
+        folder = tempfile.mkdtemp(prefix="matplotlib-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        os.environ["MPLCONFIGDIR"] = folder
+        notes.append(
+            f"matplotlib's settings are not read and its fonts not kept ({error.filename}: "
+            f"{error.strerror}); set MPLCONFIGDIR to a folder that only you can write to"
+        )
+
+
 def console() -> int:
     """Entry point of ``toyml`` and ``python -m toyml``: errors become one line and a status."""
     for stream in (sys.stdout, sys.stderr):
@@ -203,8 +244,11 @@ def console() -> int:
 
 def ended(ctrl_c: CtrlC) -> int:
     """The exit status of the command line, after its line if it ended in an error."""
+    notes.clear()
     try:
         main()
+        for note in notes:  # an error is one line, and this would be a second
+            print(f"toyml: {plain(note)}", file=sys.stderr)
     except InterruptedFitError as error:
         print(f"toyml: {plain(error)}", file=sys.stderr)
         return 130

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from toyml import measures, plots
-from toyml.callbacks.figure import save
+from toyml.callbacks.figure import ANY_NUMBERS, save
 from toyml.callbacks.stage import scene
 from toyml.comparison import (
     MISSING,
@@ -117,17 +118,31 @@ def compare(folders: Sequence[Path], out: Path | None = None, trust: bool = Fals
     left_out = [f"{n}, step by step: {p.obstacle}." for n, p in parted.items() if p.obstacle]
     left_out += [f"The loss of {n}: {why}." for n, run in runs.items() if (why := distrusted(run))]
     figures = []
-    for stem in ("losses", "distances", "paths", "metrics"):
+    drawings = {
+        "losses": draw_losses,
+        "distances": draw_distances,
+        "paths": draw_paths,
+        "metrics": draw_metrics,
+    }
+    for stem, draw in drawings.items():
         for kind in SAVE_OPTIONS:  # an earlier comparison may have drawn what this one does not
             (folder / "figures" / f"{stem}.{kind}").unlink(missing_ok=True)
-    for draw in (draw_losses, draw_distances, draw_paths, draw_metrics):
-        drawn = draw(runs, parted)
-        if isinstance(drawn, str):
-            left_out += [drawn] if drawn else []
-        else:
-            stem, canvas, title, caption, alt = drawn
-            files = save(canvas, folder / "figures", stem)
-            figures.append(FigureItem(title, caption, alt, files["svg"].decode(), files["png"]))
+        try:
+            with np.errstate(all="ignore"):  # a run that diverged, or anything else
+                drawn = draw(runs, parted)
+                if isinstance(drawn, str):
+                    left_out += [drawn] if drawn else []
+                    continue
+                files = save(drawn[0], folder / "figures", stem)
+        except UserError:
+            raise
+        except ANY_NUMBERS as error:
+            if os.environ.get("TOYML_TRACEBACK"):
+                raise
+            words = " ".join(f"{type(error).__name__}: {error}".split())
+            left_out.append(f"The figure “{stem}” is left out: it cannot be drawn ({words}).")
+            continue
+        figures.append(FigureItem(*drawn[1:], files["svg"].decode(), files["png"]))
     tables = [t for t in (setting_table(runs, differences), end_table(ends)) if t.rows]
     page = Page(
         title=", ".join(runs),
@@ -321,7 +336,7 @@ def show(page: Page, path: Path) -> None:
 
 # -- figures -------------------------------------------------------------------------------------
 
-Drawn = tuple[str, Canvas, str, str, str]  # stem, canvas, title, caption, alternative text
+Drawn = tuple[Canvas, str, str, str]  # canvas, title, caption, alternative text
 
 
 def draw_losses(runs: Mapping[str, Run], parted: Mapping[str, Parted]) -> Drawn | str:
@@ -357,7 +372,6 @@ def draw_losses(runs: Mapping[str, Run], parted: Mapping[str, Parted]) -> Drawn 
     absent = [name for name in runs if name not in curves]
     note += f" Without a loss: {', '.join(absent)}." if absent else ""
     return (
-        "losses",
         canvas,
         "Loss",
         f"The training loss of {', '.join(curves)} over the steps.{note}",
@@ -395,7 +409,6 @@ def draw_distances(runs: Mapping[str, Run], parted: Mapping[str, Parted]) -> Dra
     last = {name: d[-1] for name, (_, d) in curves.items()}
     words = ", ".join(f"{format_value(float(d))} ({name})" for name, d in last.items())
     return (
-        "distances",
         canvas,
         "Distance of the parameters",
         f"Euclidean distance of all parameters from those of {first} at the same step; at the "
@@ -407,9 +420,9 @@ def draw_distances(runs: Mapping[str, Run], parted: Mapping[str, Parted]) -> Dra
 def draw_paths(runs: Mapping[str, Run], parted: Mapping[str, Parted]) -> Drawn | str:
     """All paths on the landscape of the first run, or why not; empty for more parameters."""
     first = next(iter(runs.values()))
-    names = parameter_names(first)
-    if len(names) != 2:
+    if first.trajectory.parameters.flat.shape[1] != 2:
         return ""
+    names = parameter_names(first)
     same = [name for name, run in runs.items() if run.trajectory.shapes == first.trajectory.shapes]
     if len(same) < 2:
         return "Paths on one landscape: no other run has the same two parameters."
@@ -454,7 +467,6 @@ def draw_paths(runs: Mapping[str, Run], parted: Mapping[str, Parted]) -> Drawn |
     kinds = {loss_kind(runs[name]) for name in same}
     note += " The ground is the loss of the first run alone." if len(kinds) > 1 else ""
     return (
-        "paths",
         canvas,
         "Paths on one landscape",
         f"Paths of {', '.join(same)} from circle to square over {names[0]} and {names[1]}.{note}",
@@ -493,7 +505,6 @@ def draw_metrics(runs: Mapping[str, Run], parted: Mapping[str, Parted]) -> Drawn
         plots.plot_overlay(ax, curves, quantity=metric, order=list(runs), style=OF_RUNS)
         plots.add_legend(ax)
     return (
-        "metrics",
         canvas,
         "Metrics",
         f"The logged {', '.join(shared)} over the steps.",

@@ -14,6 +14,9 @@ from toyml.errors import UserError
 from toyml.files import near_path
 from toyml.terminal import plain
 
+HEADER = 64_000
+"""Letters of a config in which its header ends."""
+
 
 class Experiment(NamedTuple):
     """One config: its stem, the question in its header comment, and the command to run it."""
@@ -40,7 +43,7 @@ def experiments(folder: Path) -> list[Experiment]:
         raise UserError(
             f"{folder} is not a folder; " + (f"did you mean {meant}?" if meant else way)
         )
-    found = [_read(path) for path in sorted(folder.glob("*.yaml"))]
+    found = [_read(path) for path in sorted(folder.glob("*.yaml")) if path.is_file()]
     if not found:
         raise UserError(f"{folder} holds no *.yaml config; name another folder: toyml list FOLDER")
     return found
@@ -48,7 +51,9 @@ def experiments(folder: Path) -> list[Experiment]:
 
 def _read(path: Path) -> Experiment:
     header: list[str] = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    with path.open(encoding="utf-8", errors="replace") as file:
+        beginning = file.read(HEADER)
+    for line in beginning.splitlines():
         if not line.startswith("#"):
             break
         header.append(line.lstrip("# ").rstrip())

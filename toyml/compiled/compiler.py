@@ -1,8 +1,9 @@
 """From C text to a loaded library: the system's compiler and a cache of what it made.
 
-A library is kept in the user's cache folder under a name that hashes everything it depends on
-(text, compiler and its version, flags, processor), so that it is compiled once per machine. The
-folder is private: code from it is run.
+A library is kept in ``$XDG_CACHE_HOME/toyml/kernels``, by default ``~/.cache/toyml/kernels``, under
+a name that hashes everything it depends on (text, compiler and its version, flags, processor), so
+that it is compiled once per machine. Code from there is run: where any folder on the way can be
+written to by another user, nothing is taken from it and nothing kept.
 """
 
 from __future__ import annotations
@@ -14,11 +15,16 @@ import os
 import platform
 import shlex
 import shutil
+import stat
 import subprocess
-import tempfile
+import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from toyml.files import cache_home, only_ours, open_private, private_scratch
+from toyml.terminal import plain
 
 # No -ffast-math and nothing of it that is unsafe: NaN and infinity must be seen, and libraries
 # linked with it switch denormals off in the whole process (GCC before 13, crtfastmath.o).
@@ -26,6 +32,9 @@ FLAGS = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-fopenmp-simd", "-fPIC
 
 TIMEOUT = 300.0
 """Seconds after which a compilation is given up."""
+
+LARGEST, DIGEST = 64_000_000, hashlib.sha256().digest_size
+"""Most bytes of a library, and those behind it that say whether it is whole."""
 
 
 class NotCompilable(Exception):  # noqa: N818 - an answer, not an error: the eager route runs
@@ -67,20 +76,31 @@ def load(source: str, vector_bits: int) -> Library:
     )
     text = "\0".join([source, *command, version, *FLAGS, *map(str, natives), processor()])
     name = hashlib.sha256(text.encode()).hexdigest()[:32]
-    folder = cache_folder()
-    if folder is None:
-        # Nowhere to keep it: the mapped library outlives its file.
-        with tempfile.TemporaryDirectory() as scratch:
-            seconds = _compile(source, command, natives, Path(scratch) / name)
-            return Library(ctypes.CDLL(f"{scratch}/{name}.so"), seconds, False)
-    path = folder / f"{name}.so"
-    if path.exists():
-        try:
-            return Library(ctypes.CDLL(str(path)), 0.0, True)
-        except OSError:
-            path.unlink(missing_ok=True)  # damaged, say by a full disk: made anew
-    seconds = _compile(source, command, natives, folder / name)
-    return Library(ctypes.CDLL(str(path)), seconds, False)
+    try:
+        kept = cache_home() / "toyml" / "kernels"
+        folder = open_private(kept)
+    except OSError as error:
+        say_uncached(f"{error.filename}: {error.strerror}")
+        return _made(source, command, natives, None, name)
+    try:
+        found = read_library(folder, f"{name}.so")
+    finally:
+        os.close(folder)
+    within = kept if os.access(kept, os.W_OK) else None
+    if found is not None:
+        with suppress(OSError):  # of another C library: made anew
+            return Library(_opened(found, within), 0.0, True)
+    return _made(source, command, natives, within, name)
+
+
+@functools.cache
+def say_uncached(why: str) -> None:
+    """Say once that kernels are not kept."""
+    print(
+        f"toyml: compiled kernels are not kept, since others could put theirs in their place "
+        f"({plain(why)}); set XDG_CACHE_HOME to a folder that only you can write to",
+        file=sys.stderr,
+    )
 
 
 def find_compiler() -> tuple[tuple[str, ...], str]:
@@ -129,50 +149,80 @@ def processor() -> str:
     return platform.machine() + "".join(line for line in lines if line.startswith(telling))
 
 
-def cache_folder() -> Path | None:
-    """The private folder of compiled libraries; ``None`` where there cannot be one.
+def read_library(folder: int, name: str) -> bytes | None:
+    """A library from the cache; ``None`` where there is none, or it is not whole and ours.
 
-    ``$XDG_CACHE_HOME/toyml/kernels``, by default ``~/.cache/toyml/kernels``, readable by its
-    owner alone. A folder that others own or may write to is not used.
+    What is checked is what is read, and what is read is what is loaded: a file's name may stand
+    for another one a moment later.
+
+    Args:
+        folder: The cache, open.
+        name: The file there: a library, and behind it its digest.
     """
     try:
-        # The specification has relative paths ignored.
-        root = Path(os.environ.get("XDG_CACHE_HOME", ""))
-        root = root if root.is_absolute() else Path.home() / ".cache"
-        folder = root / "toyml" / "kernels"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = folder.stat()
-    except (OSError, RuntimeError):
+        file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    except OSError:
         return None
-    private = not hasattr(os, "getuid") or (
-        status.st_uid == os.getuid() and not status.st_mode & 0o022
-    )
-    return folder if private and os.access(folder, os.W_OK) else None
+    with os.fdopen(file, "rb") as opened:
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode) or not only_ours(file) or status.st_size > LARGEST:
+            return None
+        content = opened.read(LARGEST)
+    library, digest = content[:-DIGEST], content[-DIGEST:]
+    return library if hashlib.sha256(library).digest() == digest else None
+
+
+def _opened(library: bytes, within: Path | None) -> ctypes.CDLL:
+    """Load exactly these bytes."""
+    with private_scratch(within) as scratch:
+        path = scratch / "kernel.so"
+        path.write_bytes(library)
+        return ctypes.CDLL(str(path))  # mapped, it outlives its file
+
+
+def _made(
+    source: str,
+    command: tuple[str, ...],
+    natives: tuple[tuple[str, ...], ...],
+    kept: Path | None,
+    name: str,
+) -> Library:
+    """Compile and load, and keep it where there is a private place."""
+    start = time.perf_counter()
+    try:
+        with private_scratch(kept) as scratch:
+            library = _compile(source, command, natives, scratch)
+            seconds = time.perf_counter() - start
+            if kept is not None:
+                # To read beside it. Made beside and renamed: whoever looks sees all or nothing.
+                (scratch / "kernel.c").replace(kept / f"{name}.c")
+                (scratch / "kernel.so").write_bytes(library + hashlib.sha256(library).digest())
+                (scratch / "kernel.so").chmod(0o600)
+                (scratch / "kernel.so").replace(kept / f"{name}.so")
+        return Library(_opened(library, kept), seconds, False)
+    except OSError as error:
+        raise NotCompilable(f"no kernel can be made: {plain(str(error))}") from error
 
 
 def _compile(
-    source: str, command: tuple[str, ...], natives: tuple[tuple[str, ...], ...], target: Path
-) -> float:
-    """Write ``target.so``, and ``target.c`` to read beside it; return the seconds it took."""
-    start = time.perf_counter()
-    # Made beside and renamed: whoever looks meanwhile sees all of the library or none.
-    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-        text, made = Path(scratch) / "kernel.c", Path(scratch) / "kernel.so"
-        text.write_text(source)
-        said = ""
-        for native in natives:
-            try:
-                done = subprocess.run(
-                    [*command, *FLAGS, *native, str(text), "-o", str(made), "-lm"],
-                    capture_output=True,
-                    text=True,
-                    timeout=TIMEOUT,
-                )
-            except (OSError, subprocess.SubprocessError) as error:
-                raise NotCompilable(f"{command[0]} failed: {error}") from error
-            if done.returncode == 0 and made.exists():
-                text.replace(target.with_suffix(".c"))
-                made.replace(target.with_suffix(".so"))
-                return time.perf_counter() - start
-            said = said or next((s for s in done.stderr.splitlines() if "error" in s), "no output")
+    source: str, command: tuple[str, ...], natives: tuple[tuple[str, ...], ...], scratch: Path
+) -> bytes:
+    """What the compiler makes of ``scratch/kernel.c``."""
+    text, made = scratch / "kernel.c", scratch / "kernel.so"
+    text.write_text(source)
+    said = ""
+    for native in natives:
+        try:
+            done = subprocess.run(
+                [*command, *FLAGS, *native, str(text), "-o", str(made), "-lm"],
+                env={**os.environ, "TMPDIR": str(scratch)},  # what is between text and library
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT,
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            raise NotCompilable(f"{command[0]} failed: {error}") from error
+        if done.returncode == 0 and made.exists():
+            return made.read_bytes()
+        said = said or next((s for s in done.stderr.splitlines() if "error" in s), "no output")
     raise NotCompilable(f"{command[0]} failed: {said.strip()[:200]}")

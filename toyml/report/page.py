@@ -24,6 +24,9 @@ from toyml.terminal import format_value
 
 VERDICTS = ("holds", "fails", "refuted", "not applicable")
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+TAG, SIDES = 4096, ("width", "height")
+WIDEST = 50_000
+"""Pixels of a side of a figure."""
 THEMES = {"light": LIGHT, "dark": DARK}
 State = Literal["finished", "unfinished", "diverged"]
 
@@ -142,18 +145,23 @@ class FigureItem:
         Raises:
             ValueError: A picture that does not say how large it is.
         """
+        width = height = 0.0
         if self.svg is not None:
-            found = (
-                re.search(r'<svg[^>]*?\swidth="([\d.]+)pt"', self.svg),
-                re.search(r'<svg[^>]*?\sheight="([\d.]+)pt"', self.svg),
-            )
+            # The first tag alone, of which ours is some hundred letters long.
+            start = self.svg.find("<svg", 0, TAG)
+            tag = self.svg[start : start + TAG].partition(">")[0] if start >= 0 else ""
+            found = [re.search(rf'\s{side}="(\d{{1,5}}(\.\d+)?)pt"', tag) for side in SIDES]
             if found[0] and found[1]:
-                return round(float(found[0][1]) / 0.75), round(float(found[1][1]) / 0.75)
-        elif self.png is not None and self.png[:8] == PNG_SIGNATURE:
+                width, height = float(found[0][1]) / 0.75, float(found[1][1]) / 0.75
+        elif self.png is not None and self.png[:8] == PNG_SIGNATURE and len(self.png) >= 24:
             # Drawn at 160 dots per inch, shown at 96.
-            width, height = struct.unpack(">II", self.png[16:24])
-            return round(width * 0.6), round(height * 0.6)
-        raise ValueError(f"figure {self.title!r} is no SVG with sizes in pt, nor a PNG; draw it so")
+            width, height = (side * 0.6 for side in struct.unpack(">II", self.png[16:24]))
+        if not (1 <= width <= WIDEST and 1 <= height <= WIDEST):
+            raise ValueError(
+                f"figure {self.title!r} is no SVG with sizes in pt, nor a PNG, or of a size that "
+                f"is none; draw it with sides of 1 to {WIDEST:,} pixels"
+            )
+        return round(width), round(height)
 
     @property
     def source(self) -> str:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     import polars as pl  # a third of a second, which a fit need not spend
 
 TABLE, ASKED = "table.parquet", "sweep.yaml"
+MOST_BYTES, MOST_ROWS = 2**32, 50_000_000
+"""The largest table that is read."""
 # What says how long or how a sweep is watched, not what is computed.
 FREE = ("config", "trainer.enable_progress_bar", "trainer.logger", "sweep.callbacks")
 
@@ -105,16 +107,41 @@ def read_table(path: Path) -> pl.DataFrame:
     """A Parquet file.
 
     Raises:
-        UserError: It is not there or not whole.
+        UserError: It is not there, not whole, or larger than any sweep's.
     """
     import polars as pl
 
     try:
-        return pl.read_parquet(path)
+        with unheard():
+            if (size := path.stat().st_size) > MOST_BYTES:
+                raise UserError(f"{path} is damaged: it has {size:,} bytes")
+            # Equal rows take no room in the file, and all of it in memory.
+            rows = pl.scan_parquet(path, glob=False).select(pl.len()).collect().item()
+            if rows > MOST_ROWS:
+                raise UserError(f"{path} is damaged: it is said to have {rows:,} rows")
+            return pl.read_parquet(path, glob=False)
     except FileNotFoundError:
         raise UserError(f"{path} is not there yet; run the sweep to its end") from None
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise UserError(f"{path} is not readable: {' '.join(str(error).split())}") from error
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        raise UserError(f"{path} is not readable: {' '.join(str(error).split())[:300]}") from error
+
+
+@contextlib.contextmanager
+def unheard() -> Iterator[None]:
+    """Keep what polars writes to standard error about a file that it panics over to itself."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # it is closed
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def part_path(folder: Path, number: int) -> Path:

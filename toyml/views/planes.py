@@ -202,10 +202,9 @@ class PlaneThrough(RunPlane):
 
 def default_plane(run: Run) -> RunPlane:
     """The two parameters where there are no more; otherwise the principal plane."""
-    names = measures.scalar_names(
-        {name: run.data[0].new_zeros(1, *shape) for name, shape in run.trajectory.shapes.items()}
-    )
-    return ParameterPlane(*names) if len(names) == 2 else PrincipalPlane()
+    if run.trajectory.parameters.flat.shape[1] != 2:
+        return PrincipalPlane()
+    return ParameterPlane(*map(run.trajectory.scalar_name, range(2)))
 
 
 def at_step(run: Run, step: int | None) -> dict[str, Tensor]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from toyml import measures
@@ -57,8 +56,6 @@ def weights_view(run: Run, most: int = 400, parameters: int = 41) -> WeightsView
     if not len(chosen):
         raise NotApplicable("the run has recorded no step")
     values = np.array(run.trajectory.parameters.flat[chosen], dtype=np.float64)
-    shapes = run.trajectory.shapes
-    names = measures.scalar_names({k: torch.zeros(1, *shape) for k, shape in shapes.items()})
     with np.errstate(invalid="ignore"):
         travel = np.ptp(values, axis=0)
     # A parameter that diverged to NaN travelled farthest of all.
@@ -68,8 +65,8 @@ def weights_view(run: Run, most: int = 400, parameters: int = 41) -> WeightsView
     norms = {"all parameters": measures.norms(stack), **measures.tensor_norms(stack)}
     return WeightsView(
         run.trajectory.steps[chosen],
-        tuple(names[i] for i in shown),
+        tuple(run.trajectory.scalar_name(i) for i in shown),
         values[:, shown],
-        len(names),
+        values.shape[1],
         {name: norm.numpy() for name, norm in norms.items()},
     )
