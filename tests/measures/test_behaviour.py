@@ -80,3 +80,20 @@ def test_nothing_is_changed_and_no_generator_moves() -> None:
     assert torch.equal(torch.get_rng_state(), states[0])
     assert np.array_equal(np.random.get_state()[1], states[1])  # noqa: NPY002
     assert random.getstate() == states[2]
+
+
+class Careful(nn.Module):
+    """Refuses parameters that are larger than those of its start."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(0.001))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if abs(self.scale) > 0.01:
+            raise ValueError("too large")
+        return x * self.scale
+
+
+def test_a_net_that_refuses_larger_parameters_is_known_by_its_own() -> None:
+    assert behaviour(Careful(), X) == ("", (), ())

@@ -20,11 +20,11 @@ from toyml.engine.route import block_end, count_steps
 from toyml.errors import UserError
 from toyml.measures.behaviour import behaviour
 from toyml.measures.forward import evaluating
-from toyml.measures.meaning import loss_targets
 from toyml.replicas import Replicated, Training, seeded_parameters
 from toyml.replicas.eager import evaluation
 from toyml.replicas.mapped import step_bytes
 from toyml.replicas.rules import refuse_coupling
+from toyml.tasks.trial import targets
 
 
 class Replicas(pl.LightningModule):
@@ -291,15 +291,8 @@ class Replicas(pl.LightningModule):
         return outputs
 
     def targets(self, y: Tensor) -> Tensor:
-        """Targets in the form that the loss takes (:func:`toyml.measures.loss_targets`).
-
-        Raises:
-            UserError: They are no classes, and the loss takes classes.
-        """
-        try:
-            return loss_targets(self.loss, y)
-        except ValueError as error:
-            raise UserError(str(error)) from error
+        """Targets in the form that the loss takes (:func:`toyml.tasks.trial.targets`)."""
+        return targets(self.loss, y)
 
     def _evaluate(self, batch: Any, stage: str) -> None:
         x, y = batch

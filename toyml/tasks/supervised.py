@@ -23,12 +23,11 @@ from toyml.measures.forward import evaluating
 from toyml.measures.meaning import (
     Meaning,
     class_numbers,
-    loss_targets,
     meaning,
     prediction,
 )
 from toyml.tasks.logged import LossRows
-from toyml.tasks.trial import ROWS_AT_ONCE, check_shapes, try_rows
+from toyml.tasks.trial import ROWS_AT_ONCE, check_shapes, targets, try_rows
 
 
 class Supervised(pl.LightningModule):
@@ -313,15 +312,8 @@ class Supervised(pl.LightningModule):
         return x, y
 
     def targets(self, y: Tensor) -> Tensor:
-        """Targets in the form that the loss takes (:func:`toyml.measures.loss_targets`).
-
-        Raises:
-            UserError: They are no classes, and the loss takes classes.
-        """
-        try:
-            return loss_targets(self.loss, y)
-        except ValueError as error:
-            raise UserError(str(error)) from error
+        """Targets in the form that the loss takes (:func:`toyml.tasks.trial.targets`)."""
+        return targets(self.loss, y)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Remember by which route and which optimizer the steps were run."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,7 +13,7 @@ from torchmetrics import Metric
 
 from toyml.errors import UserError
 from toyml.measures.forward import evaluating
-from toyml.measures.meaning import BY_CLASS
+from toyml.measures.meaning import BY_CLASS, loss_targets
 
 if TYPE_CHECKING:
     from toyml.tasks.supervised import Supervised
@@ -22,6 +23,18 @@ ROWS_AT_ONCE = 2**16
 
 ANYTHING = (RuntimeError, ValueError, TypeError, IndexError, AttributeError)
 """What a net, loss or metric may say of values that it does not take."""
+
+
+def targets(loss: nn.Module, y: Tensor) -> Tensor:
+    """Targets in the form that a loss takes (:func:`toyml.measures.loss_targets`).
+
+    Raises:
+        UserError: They are no classes, and the loss takes classes.
+    """
+    try:
+        return loss_targets(loss, y)
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def try_rows(task: Supervised, x: Tensor, y: Tensor) -> None:
@@ -90,7 +103,10 @@ def check_probabilities(net: nn.Module, output: Tensor, x: Tensor) -> None:
     larger = copy.deepcopy(net)
     for p in larger.parameters():
         p.copy_(10 * torch.randn(p.shape).to(p))
-    for found in (output, larger(x[:ROWS_AT_ONCE])):
+    outputs = [output]
+    with suppress(*ANYTHING):  # a net may refuse parameters that it never reaches
+        outputs.append(larger(x[:ROWS_AT_ONCE]))
+    for found in outputs:
         outside = found[(found < 0) | (found > 1)]
         if len(outside):
             raise UserError(
