@@ -70,7 +70,7 @@ def test_every_callback_can_be_found() -> None:
         kinds = [k for k in members if isinstance(k, type) and issubclass(k, Callback)]
         found |= {k.__name__ for k in kinds if k.__module__ == module.name and not unfinished(k)}
     assert len(found) > 30
-    assert found - {"SweepReport"} == set(shipped())
+    assert found - {"SweepReport", "BeforeBatch"} == set(shipped())  # a part of LastCheckpoint
 
 
 FIGURES = [name for name in shipped() if issubclass(getattr(callbacks, name), Figure)]

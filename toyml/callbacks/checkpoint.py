@@ -39,6 +39,8 @@ class LastCheckpoint(Checkpoint):
         ValueError: A time that is not positive.
     """
 
+    between_blocks = False
+
     def __init__(self, every_seconds: float = 10.0) -> None:
         if every_seconds <= 0:
             raise ValueError(f"every_seconds is {every_seconds}; it has to be positive")

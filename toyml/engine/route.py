@@ -144,14 +144,16 @@ def watched_between_blocks(task: pl.LightningModule) -> bool:
     """Whether somebody looks at a fit whenever a block ends, so that its length matters.
 
     Validation, early stopping, ``ModelCheckpoint`` every so many epochs and whatever else acts at
-    the end of an epoch do; what acts at steps of its own (:func:`block_end`) or at times does not.
+    the end of an epoch do; what acts at steps of its own (:func:`block_end`) or at times does not,
+    nor one whose ``between_blocks`` is false: its epochs are those of the ordinary loop.
     With ``max_epochs`` an epoch is a pass over the data, and so is a block.
     """
     trainer = task.trainer
     callbacks = [
         callback
         for callback in trainer.callbacks  # type: ignore[attr-defined]
-        if not isinstance(callback, stock.ModelCheckpoint) or callback._every_n_epochs
+        if getattr(callback, "between_blocks", True)
+        and (not isinstance(callback, stock.ModelCheckpoint) or callback._every_n_epochs)
     ]
     return (
         (trainer.max_epochs is not None and trainer.max_epochs >= 0)
