@@ -103,7 +103,8 @@ def test_the_page_says_that_it_is_thinned(
     trainer(tmp_path, 300, *callbacks).fit(small_task(), cloud())
     page = re.sub(r"<[^>]+>", "", (tmp_path / "run/version_0/report.html").read_text())
     found = re.search(
-        r"Thinned: 301 snapshots were recorded and are kept; each picture over the steps shows at least (\d+)",
+        "Thinned: 301 snapshots were recorded and are kept; "
+        r"each picture over the steps shows at least (\d+)",
         page,
     )
     assert found

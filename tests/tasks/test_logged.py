@@ -283,3 +283,28 @@ def test_rows_in_double_precision_are_refused_and_with_64_true_taken(tmp_path: P
     assert not list(tmp_path.iterdir())
     trainer(tmp_path, 5, precision="64-true").fit(small_task(), loader)
     assert Run(tmp_path / "run/version_0").metrics["loss"]["step"] == [0, 5]
+
+
+@pytest.mark.parametrize(("which", "words"), [(0, "row 3 of the inputs holds nan"), (1, "targets")])
+@pytest.mark.parametrize("own", [False, True])
+def test_rows_that_are_no_numbers_are_named(
+    own: bool, which: int, words: str, tmp_path: Path
+) -> None:
+    rows = [a.float().clone() for a in cloud().arrays()]
+    rows[which][3, 0] = float("nan")
+    data = DataLoader(TensorDataset(*rows), 8) if own else Rows(*rows)
+    with pytest.raises(UserError, match=words):
+        trainer(tmp_path, 5).fit(small_task(), data)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_loader_without_rows_says_so(tmp_path: Path) -> None:
+    empty = TensorDataset(torch.zeros(0, 2), torch.zeros(0, 1))
+    with pytest.raises(UserError, match="hands over no rows"):
+        trainer(tmp_path, 5).fit(small_task(), DataLoader(empty, 8))
+
+
+def test_inputs_of_another_type_say_how_to_cast_them(tmp_path: Path) -> None:
+    x, y = cloud().arrays()
+    with pytest.raises(UserError, match=r"hand over inputs of type float32, such as x\.float"):
+        trainer(tmp_path, 5).fit(small_task(), DataLoader(TensorDataset(x.half(), y.float()), 8))

@@ -11,6 +11,11 @@ from torch.utils.data import DataLoader, IterableDataset, SubsetRandomSampler
 from toyml.errors import UserError
 from toyml.measures.behaviour import generators_kept
 
+
+class NoRowsError(UserError):
+    """A loader has an end, and nothing before it."""
+
+
 MOST_NUMBERS = 2**28
 """Inputs and targets that are held together: 1 GB in float32."""
 
@@ -30,6 +35,7 @@ def all_rows(data: Any, held_out: bool = False) -> tuple[Tensor, Tensor]:
         x [n, ...] and y [n, ...] as the data module has them.
 
     Raises:
+        NoRowsError: There are none.
         UserError: The loader has no end or no pairs (x, y) of tensors, or more than fit.
     """
     arrays = getattr(data, "arrays", None)
@@ -60,7 +66,7 @@ def all_rows(data: Any, held_out: bool = False) -> tuple[Tensor, Tensor]:
             if numbers > MOST_NUMBERS:
                 raise UserError(f"the rows of {name} are too many to look at all of them at once")
     if not pieces:
-        raise UserError(f"{name} hands over no rows")
+        raise NoRowsError(f"{name} hands over no rows; give it at least one")
     try:
         return torch.cat([x for x, _ in pieces]), torch.cat([y for _, y in pieces])
     except RuntimeError as error:

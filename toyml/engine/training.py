@@ -283,6 +283,12 @@ class Training:
         group = self.task.optimizers(use_pl_optimizer=False).param_groups[0]
         lr = float(group["lr"]) if "lr" in group else None
         rate = "" if lr is None else f" with lr {lr:g}"
+        if not step:
+            raise DivergedError(
+                f"the loss is {value} at step 0, before any update: look at the initial weights, "
+                "the targets and the loss",
+                step,
+            )
         raise DivergedError(
             f"the loss is {value} at step {step}{rate}; every snapshot before is kept"
             f"{what_to_try(self.task.net, self.task.loss, lr)}",

@@ -17,6 +17,7 @@ from torchmetrics import Metric
 
 from toyml import engine
 from toyml.engine import schedule
+from toyml.engine.rows import NoRowsError
 from toyml.errors import UserError
 from toyml.measures.behaviour import Behaviour, behaviour, generators_kept
 from toyml.measures.forward import evaluating
@@ -247,6 +248,8 @@ class Supervised(pl.LightningModule):
         try:
             return engine.all_rows(data, held_out)
         except ValueError as error:
+            if isinstance(error, NoRowsError) and not held_out:
+                raise
             if hasattr(data, "arrays"):
                 raise UserError(f"{type(data).__name__}: {error}") from error
             return None

@@ -48,13 +48,26 @@ def try_rows(task: Supervised, x: Tensor, y: Tensor) -> None:
     Raises:
         UserError: The net, the loss or a metric refuses some of them.
     """
+    for name, rows in (("inputs", x), ("targets", y)):
+        lost = ~rows.isfinite().flatten(1).all(1) if rows.ndim > 1 else ~rows.isfinite()
+        if lost.any():
+            first = int(lost.nonzero()[0])
+            odd = rows[first][~rows[first].isfinite()].flatten()[0].item()
+            raise UserError(
+                f"row {first} of the {name} holds {odd} ({int(lost.sum()):,} of {len(rows):,} rows "
+                "do); leave such rows out, or fill them in"
+            )
     with torch.random.fork_rng(devices=[]), torch.no_grad(), evaluating(task.net):
         try:
             output = torch.cat([task(piece) for piece in x.split(ROWS_AT_ONCE)])  # type: ignore[no-untyped-call]
         except ANYTHING as error:
+            own = next(task.net.parameters(), x)
+            way = f"give its first layer {x.shape[-1]} inputs, or reshape them"
+            if x.dtype != own.dtype and "dtype" in str(error):
+                way = f"hand over inputs of type {kind_of(own)}, such as x.float()"
             raise UserError(
                 f"the net does not take inputs of shape {list(x.shape)} and type {kind_of(x)} "
-                f"({words(error)}); give its first layer {x.shape[-1]} inputs, or reshape them"
+                f"({words(error)}); {way}"
             ) from error
         check_shapes(task.loss, output, y)
         if isinstance(task.loss, nn.BCELoss):
@@ -77,9 +90,12 @@ def check_shapes(loss: nn.Module, output: Tensor, y: Tensor) -> None:
         if isinstance(loss, tuple(BY_CLASS)) and len(output) == len(y):
             wrong = y[((y < 0) | (y >= classes)) & (y != ignored)]
             if len(wrong):
+                way = f"make the last layer {max(most, 1) + 1} wide"
+                if int(wrong[0]) < 0:
+                    way = "number the classes from 0 on"
                 raise UserError(
                     f"a target is class {int(wrong[0])}, and the net has {classes} outputs for "
-                    f"classes 0 to {classes - 1}; make the last layer {max(most, 1) + 1} wide"
+                    f"classes 0 to {classes - 1}; {way}"
                 )
             return
     if output.shape == y.shape:
