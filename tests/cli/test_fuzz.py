@@ -656,7 +656,7 @@ def test_a_hostile_run_is_read_or_refused(
 @pytest.mark.timeout(7200)
 @pytest.mark.usefixtures("coarse")
 @given(FEW)
-@tries(500)
+@tries(int(os.environ.get("HOSTILE", "25")))  # 500 were tried once: docs/reliability.md
 def test_many_hostile_runs_are_read_or_refused(
     whole: Path, here: Path, files: list[tuple[str, Callable[[Path], object]]]
 ) -> None:

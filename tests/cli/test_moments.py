@@ -319,7 +319,7 @@ def test_every_moment(name: str) -> None:
     whole = whole_fit(words)
     cases, draw, resumes, kills = moments(), random.Random(name), 0, 0
     wrong = []
-    for first in draw.sample(cases, int(os.environ.get("MOMENTS", len(cases)))):
+    for first in draw.sample(cases, min(len(cases), int(os.environ.get("MOMENTS", "2")))):
         later = [case for case in cases if case.step >= first.step]
         stops = sorted([first, *draw.sample(later, 2)], key=lambda stop: stop.step)
         kills += len(stops)

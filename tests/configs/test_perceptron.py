@@ -100,7 +100,7 @@ def test_the_table_and_the_law_up_to_epoch_100_000(fit: Fit) -> None:
     run = fit("perceptron", "--trainer.max_steps", "100001")
     found = verdicts(run)
     assert "fails" not in found
-    assert found.count("holds") == 16
+    assert found.count("holds") == 17
     assert found.count("refuted") == 2
     check_table(run, list(TABLE))
 
@@ -155,7 +155,7 @@ def test_the_config_has_claims_on_each_way(fit: Fit, words: list[str], holds: in
 @pytest.mark.slow
 def test_beyond_the_threshold_a_point_stays_misclassified(fit: Fit) -> None:
     run = fit("perceptron_weight_decay", "--model.optimizer.weight_decay", "0.3")
-    assert verdict(run, "0.3 is above it") == "holds"
+    assert verdict(run, "0.3 is above λ*") == "holds"
     assert "fails" not in verdicts(run)
     late = margins(run)[-100:]
     assert (late[:, 1] < 0).all()

@@ -164,13 +164,14 @@ class BetweenSteps(pl.Callback):
 
 
 def stop_together(trainer: pl.Trainer) -> None:
-    """Leave it to :class:`BetweenSteps` to stop several processes.
+    """Leave it to :class:`BetweenSteps` to stop a fit on SIGTERM.
 
-    Lightning's handler of SIGTERM sends a broadcast from wherever the process happens to be; where
-    another is in the middle of a reduction, both wait for ever.
+    Lightning's handler lets its loop break off behind a batch, before what belongs to the end of
+    the epoch: no checkpoint can be written there. With several processes it sends a broadcast from
+    wherever the process happens to be; where another is in the middle of a reduction, both wait
+    for ever.
     """
-    if trainer.world_size > 1:
-        trainer._signal_connector._sigterm_notifier_fn = lambda *_: None  # type: ignore[method-assign]
+    trainer._signal_connector._sigterm_notifier_fn = lambda *_: None  # type: ignore[method-assign]
 
 
 def outlive_the_others(trainer: pl.Trainer) -> None:
