@@ -209,7 +209,8 @@ def findings_view(run: Run) -> FindingsView:
 
 def attempt(look: Callable[[], Found]) -> Found | None:
     """What was found, or ``None`` where a net, a loss or a log of one's own does not allow it."""
-    with suppress(*ANY):
+    # What diverged may hold numbers whose squares are none any more.
+    with suppress(*ANY), np.errstate(all="ignore"):
         return look()
     return None
 

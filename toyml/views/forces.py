@@ -35,7 +35,8 @@ class ForcesView(NamedTuple):
     def sizes(self) -> dict[str, NDArray[np.float64]]:
         """Euclidean length of each part, and of the whole step [t]."""
         every = {**self.components, "the step": self.step}
-        return {name: np.linalg.norm(part, axis=1) for name, part in every.items()}
+        with np.errstate(over="ignore"):  # of a training that diverges
+            return {name: np.linalg.norm(part, axis=1) for name, part in every.items()}
 
 
 @kept
@@ -82,7 +83,8 @@ def force_words(parts: dict[str, NDArray[np.float64]], residual: float, updates:
         The parts add up to the recorded steps exactly.
     """
     names = list(parts)
-    sizes = np.array([np.linalg.norm(part, axis=1) for part in parts.values()])
+    with np.errstate(over="ignore"):  # of a training that diverges
+        sizes = np.array([np.linalg.norm(part, axis=1) for part in parts.values()])
     largest = np.argmax(sizes, axis=0)
     count = len(largest)
     first = f"In the first {count:,} of {updates:,} steps " if count < updates else ""

@@ -114,7 +114,8 @@ class RandomPlane(RunPlane):
 
     def reach(self, run: Run) -> float:
         """As far as the end of the path is from the origin of parameter space."""
-        length = np.linalg.norm(np.asarray(run.trajectory.parameters.flat[-1], dtype=float))
+        with np.errstate(over="ignore"):  # of a training that diverged
+            length = np.linalg.norm(np.asarray(run.trajectory.parameters.flat[-1], dtype=float))
         return float(np.nan_to_num(length, posinf=0.0))
 
 
