@@ -301,10 +301,6 @@ def lookup(config: Mapping[str, Any], key: str, default: Any = None) -> Any:
     return value
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
-
-
 def _example() -> str:
     found = sorted(path.parent for path in Path("runs").glob("*/version_*/trajectory"))
     return str(found[-1]) if found else "runs/perceptron/version_0"

@@ -153,8 +153,11 @@ class Training:
                     if not math.isfinite(value):
                         break
                     if logged:
-                        seen = {"loss": value, **task.measure(output, y)}
-                        task.log_row(step, seen if self.sees_all else {**row, "batch_loss": value})
+                        if self.sees_all:
+                            row = {"loss": value, **task.measure(output, y)}
+                        else:
+                            row["batch_loss"] = value
+                        task.log_row(step, row)
                     update(gradients)
                     if scheduled:
                         task.schedule(loss)

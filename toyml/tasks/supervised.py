@@ -336,7 +336,6 @@ class Supervised(pl.LightningModule):
                 this fit's cannot go on from.
         """
         self._check_checkpoint(checkpoint)
-        self._logged = -1
         fitting = self._trainer is not None and self.trainer.state.fn == "fit"
         if fitting and "optimizer_states" in checkpoint:
             words = schedule.go_on(checkpoint, self._build_optimizer, self.lr_scheduler)
